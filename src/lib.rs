@@ -1,0 +1,54 @@
+//! Tasrih is the customs post of an organisation's network: personal data leaves only under a declaration.
+//!
+//! This page is the map. The house has six floors; a file uses its own floor and those below it, and
+//! `tests/architecture.rs` reads the source to keep it so.
+//!
+//! ```text
+//! 5 ENTRY       main.rs  cli/
+//! 4 ASSEMBLY    app.rs  demo/  admin/
+//! 3 DATA PATH   proxy/
+//! 2 ADAPTERS    upstream/  tls/  audit/  folder.rs  metrics.rs  logging.rs  clock.rs
+//! ==== purity line: no sockets, files, clocks or runtimes are named below ====
+//! 1 DECISION    config/  register/  policy/  record/
+//! 0 VOCABULARY  destination/  vocabulary/  inspect/
+//! ```
+//!
+//! Start with `proxy::exchange`: the life of an exchange, from first byte to last record, in one function. What it
+//! asks is decided in [`policy`], from a [`register`]; what it leaves behind is a [`record`] that [`audit`] keeps.
+//!
+//! Three promises outrank everything else:
+//!
+//! 1. **No declaration, no byte.** Only [`policy`] can make a `Permit`, and the dialer takes nothing else.
+//! 2. **No record, no byte.** Only [`audit`] can make a `Recorded`, and nothing is sent without one.
+//! 3. **No trust needed.** The log is checked with public tools and a public key (built with "Evidence that stands alone").
+
+// 0 VOCABULARY
+pub mod destination;
+pub mod inspect;
+pub mod vocabulary;
+
+// 1 DECISION
+pub mod config;
+pub mod policy;
+pub mod record;
+pub mod register;
+
+// 2 ADAPTERS
+pub mod audit;
+pub mod clock;
+pub mod folder;
+pub mod logging;
+pub mod metrics;
+pub mod tls;
+pub mod upstream;
+
+// 3 DATA PATH
+pub mod proxy;
+
+// 4 ASSEMBLY
+pub mod admin;
+pub mod app;
+pub mod demo;
+
+// 5 ENTRY
+pub mod cli;
