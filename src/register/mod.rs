@@ -407,6 +407,8 @@ impl Register {
 
     /// The recipients one of whose endpoints has this host, whatever the port and scheme.
     pub fn recipients_at<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<Recipient>> {
-        self.recipients.iter().filter(|recipient| recipient.endpoints.iter().any(|endpoint| endpoint.host.matches(host)))
+        self.recipients
+            .iter()
+            .filter(|recipient| recipient.endpoints.iter().any(|endpoint| endpoint.host.matches(host)))
     }
 }
