@@ -1,113 +1,11 @@
-//! Classes of addresses, and which of them may be dialled.
-//!
-//! The table follows the IANA special-purpose registries: what they do not call globally reachable is not [`Global`].
-//! Clouds' metadata services are a class of their own, wherever their addresses lie.
-//!
-//! [`Global`]: AddressClass::Global
+//! Which addresses may be dialled.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use ipnetwork::IpNetwork;
 
-use super::embedded::{embedded, is_local_nat64};
-
-/// What kind of address something is; only [`AddressClass::Global`] is dialled without an exception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressClass {
-    /// Reachable over the public internet.
-    Global,
-    /// An address that this proxy itself listens on.
-    Own,
-    /// A cloud's metadata service: hands out credentials to whoever asks.
-    Metadata,
-    /// This machine.
-    Loopback,
-    /// RFC 1918, and the deprecated site-local IPv6 addresses.
-    Private,
-    /// RFC 4193, the private addresses of IPv6.
-    UniqueLocal,
-    /// This link only.
-    LinkLocal,
-    /// 100.64.0.0/10, behind a carrier's address translation (RFC 6598).
-    Shared,
-    /// `0.0.0.0` and `::`, which the system takes for this machine.
-    Unspecified,
-    /// A group of machines.
-    Multicast,
-    /// 255.255.255.255.
-    Broadcast,
-    /// Addresses that stand in manuals.
-    Documentation,
-    /// Test beds (RFC 2544, RFC 5180).
-    Benchmarking,
-    /// Everything else that is assigned to no public network.
-    Reserved,
-}
-
-impl AddressClass {
-    /// Every class.
-    pub const ALL: [AddressClass; 14] = [
-        AddressClass::Global,
-        AddressClass::Own,
-        AddressClass::Metadata,
-        AddressClass::Loopback,
-        AddressClass::Private,
-        AddressClass::UniqueLocal,
-        AddressClass::LinkLocal,
-        AddressClass::Shared,
-        AddressClass::Unspecified,
-        AddressClass::Multicast,
-        AddressClass::Broadcast,
-        AddressClass::Documentation,
-        AddressClass::Benchmarking,
-        AddressClass::Reserved,
-    ];
-
-    /// The word in records and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AddressClass::Global => "global",
-            AddressClass::Own => "own",
-            AddressClass::Metadata => "metadata",
-            AddressClass::Loopback => "loopback",
-            AddressClass::Private => "private",
-            AddressClass::UniqueLocal => "unique-local",
-            AddressClass::LinkLocal => "link-local",
-            AddressClass::Shared => "shared",
-            AddressClass::Unspecified => "unspecified",
-            AddressClass::Multicast => "multicast",
-            AddressClass::Broadcast => "broadcast",
-            AddressClass::Documentation => "documentation",
-            AddressClass::Benchmarking => "benchmarking",
-            AddressClass::Reserved => "reserved",
-        }
-    }
-
-    /// Whether a network named as internal may open this class.
-    fn can_be_opened(self) -> bool {
-        match self {
-            AddressClass::Own | AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast => false,
-            // Metadata is opened by its own address only, see `AddressRules::opens`.
-            AddressClass::Metadata
-            | AddressClass::Global
-            | AddressClass::Loopback
-            | AddressClass::Private
-            | AddressClass::UniqueLocal
-            | AddressClass::LinkLocal
-            | AddressClass::Shared
-            | AddressClass::Documentation
-            | AddressClass::Benchmarking
-            | AddressClass::Reserved => true,
-        }
-    }
-}
-
-impl fmt::Display for AddressClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use super::class::{AddressClass, classify};
+use super::embedded::embedded;
 
 /// Which addresses may be dialled.
 #[derive(Clone, Debug, Default)]
@@ -171,127 +69,78 @@ fn seen_through(address: IpAddr) -> Vec<IpAddr> {
     std::iter::once(address).chain(inner).collect()
 }
 
-/// The class of an address. IPv4 written inside IPv6 counts as what it is, in every form that exists.
-///
-/// Of an address that carries several, the first that is not global names the class. [`AddressClass::Own`] is never
-/// given: what is our own is known to [`AddressRules`] only.
-pub fn classify(address: IpAddr) -> AddressClass {
-    match address {
-        IpAddr::V4(address) => class_v4(address),
-        IpAddr::V6(address) => class_v6(address),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(internal: &[&str], own: &[&str]) -> AddressRules {
+        AddressRules {
+            internal: internal.iter().map(|network| network.parse().expect("a good network")).collect(),
+            own: own.iter().map(|address| address.parse().expect("a good address")).collect(),
+        }
     }
-}
 
-fn class_v4(address: Ipv4Addr) -> AddressClass {
-    if METADATA_V4.contains(&address) {
-        return AddressClass::Metadata;
+    fn check(rules: &AddressRules, address: &str, expected: Result<(), AddressClass>) {
+        assert_eq!(rules.check(address.parse().expect("a good address")), expected, "{address}");
     }
-    let row = CLASSES_V4.iter().find(|(network, _)| network.contains(address));
-    row.map_or(AddressClass::Global, |(_, class)| *class)
-}
 
-fn class_v6(address: Ipv6Addr) -> AddressClass {
-    if METADATA_V6.contains(&address) {
-        return AddressClass::Metadata;
+    #[test]
+    fn without_exceptions_only_global_addresses_are_dialled() {
+        let rules = rules(&[], &[]);
+        check(&rules, "8.8.8.8:443", Ok(()));
+        check(&rules, "[2606:4700::1111]:443", Ok(()));
+        check(&rules, "10.0.0.5:443", Err(AddressClass::Private));
+        check(&rules, "[::ffff:10.0.0.5]:443", Err(AddressClass::Private));
+        check(&rules, "127.0.0.1:443", Err(AddressClass::Loopback));
     }
-    let inner: Vec<AddressClass> = embedded(address).map(class_v4).collect();
-    if let Some(class) = worst(address, &inner) {
-        return class;
+
+    #[test]
+    fn an_internal_network_opens_what_lies_in_it() {
+        let rules = rules(&["10.20.0.0/24", "127.0.0.0/8", "fd00:1::/32", "198.51.100.0/24"], &[]);
+        check(&rules, "10.20.0.7:443", Ok(()));
+        check(&rules, "[::ffff:10.20.0.7]:443", Ok(()));
+        check(&rules, "127.0.0.1:8443", Ok(()));
+        check(&rules, "[fd00:1::7]:443", Ok(()));
+        check(&rules, "198.51.100.9:443", Ok(()));
+        check(&rules, "10.20.1.7:443", Err(AddressClass::Private));
+        check(&rules, "[fd00:2::7]:443", Err(AddressClass::UniqueLocal));
+        // A translator's or tunnel's address leads elsewhere than the network named.
+        check(&rules, "[64:ff9b::a14:7]:443", Err(AddressClass::Private));
+        check(&rules, "[::10.20.0.7]:443", Err(AddressClass::Private));
     }
-    if let Some((_, class)) = CLASSES_V6.iter().find(|(network, _)| network.contains(address)) {
-        return *class;
+
+    #[test]
+    fn some_classes_are_opened_by_nothing() {
+        let rules = rules(&["0.0.0.0/0", "::/0"], &[]);
+        check(&rules, "10.0.0.1:443", Ok(()));
+        check(&rules, "0.0.0.0:443", Err(AddressClass::Unspecified));
+        check(&rules, "[::]:443", Err(AddressClass::Unspecified));
+        check(&rules, "224.0.0.1:443", Err(AddressClass::Multicast));
+        check(&rules, "255.255.255.255:443", Err(AddressClass::Broadcast));
+        check(&rules, "169.254.169.254:80", Err(AddressClass::Metadata));
+        check(&rules, "[64:ff9b::a9fe:a9fe]:80", Err(AddressClass::Metadata));
     }
-    // Of all IPv6 only 2000::/3 is given out; of the rest only the two forms that lead to a global IPv4 address are
-    // reachable.
-    let reachable = address.segments()[0] & 0xe000 == 0x2000 || REACHABLE_V6.iter().any(|net| net.contains(address));
-    if reachable { AddressClass::Global } else { AddressClass::Reserved }
-}
 
-/// The class that the IPv4 addresses in an IPv6 address give it, if any of them is not global.
-fn worst(address: Ipv6Addr, inner: &[AddressClass]) -> Option<AddressClass> {
-    if inner.contains(&AddressClass::Metadata) {
-        return Some(AddressClass::Metadata);
+    #[test]
+    fn metadata_is_opened_by_its_own_address_only() {
+        check(&rules(&["169.254.0.0/16"], &[]), "169.254.169.254:80", Err(AddressClass::Metadata));
+        check(&rules(&["169.254.0.0/16"], &[]), "169.254.1.1:80", Ok(()));
+        check(&rules(&["169.254.169.254/32"], &[]), "169.254.169.254:80", Ok(()));
+        check(&rules(&["fd00:ec2::254/128"], &[]), "[fd00:ec2::254]:80", Ok(()));
     }
-    // In the local translation prefix one of the two readings is a guess that mostly gives 0.0.0.0/8, so it says
-    // something only by a class that is worth naming.
-    let guess = |class: &AddressClass| {
-        is_local_nat64(address) && matches!(class, AddressClass::Unspecified | AddressClass::Reserved)
-    };
-    inner.iter().find(|class| **class != AddressClass::Global && !guess(class)).copied()
-}
 
-/// Metadata services: AWS, Azure, Google, OpenStack and others; AWS ECS and EKS credentials; Alibaba; Oracle; Azure's
-/// wire server, which lies in public space.
-const METADATA_V4: [Ipv4Addr; 6] = [
-    Ipv4Addr::new(169, 254, 169, 254),
-    Ipv4Addr::new(169, 254, 170, 2),
-    Ipv4Addr::new(169, 254, 170, 23),
-    Ipv4Addr::new(100, 100, 100, 200),
-    Ipv4Addr::new(192, 0, 0, 192),
-    Ipv4Addr::new(168, 63, 129, 16),
-];
-
-/// AWS, AWS EKS, Google.
-const METADATA_V6: [Ipv6Addr; 3] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-];
-
-/// IANA IPv4 special-purpose address registry; the first row that has an address names its class.
-const CLASSES_V4: [(Ipv4Network, AddressClass); 17] = [
-    v4([0, 0, 0, 0], 32, AddressClass::Unspecified),
-    v4([0, 0, 0, 0], 8, AddressClass::Reserved),
-    v4([10, 0, 0, 0], 8, AddressClass::Private),
-    v4([100, 64, 0, 0], 10, AddressClass::Shared),
-    v4([127, 0, 0, 0], 8, AddressClass::Loopback),
-    v4([169, 254, 0, 0], 16, AddressClass::LinkLocal),
-    v4([172, 16, 0, 0], 12, AddressClass::Private),
-    v4([192, 0, 0, 0], 24, AddressClass::Reserved),
-    v4([192, 0, 2, 0], 24, AddressClass::Documentation),
-    v4([192, 88, 99, 0], 24, AddressClass::Reserved),
-    v4([192, 168, 0, 0], 16, AddressClass::Private),
-    v4([198, 18, 0, 0], 15, AddressClass::Benchmarking),
-    v4([198, 51, 100, 0], 24, AddressClass::Documentation),
-    v4([203, 0, 113, 0], 24, AddressClass::Documentation),
-    v4([224, 0, 0, 0], 4, AddressClass::Multicast),
-    v4([255, 255, 255, 255], 32, AddressClass::Broadcast),
-    v4([240, 0, 0, 0], 4, AddressClass::Reserved),
-];
-
-/// IANA IPv6 special-purpose address registry, after the IPv4 addresses inside have been looked at.
-const CLASSES_V6: [(Ipv6Network, AddressClass); 13] = [
-    v6([0, 0, 0, 0, 0, 0, 0, 0], 128, AddressClass::Unspecified),
-    v6([0, 0, 0, 0, 0, 0, 0, 1], 128, AddressClass::Loopback),
-    v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7, AddressClass::UniqueLocal),
-    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, AddressClass::LinkLocal),
-    v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, AddressClass::Private),
-    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, AddressClass::Multicast),
-    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, AddressClass::Documentation),
-    v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, AddressClass::Documentation),
-    v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, AddressClass::Benchmarking),
-    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, AddressClass::Reserved),
-    v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, AddressClass::Reserved),
-    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 16, AddressClass::Reserved),
-    v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, AddressClass::Reserved),
-];
-
-/// Outside 2000::/3: the mapped form, and the well-known prefix of NAT64.
-const REACHABLE_V6: [Ipv6Network; 2] =
-    [network_v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), network_v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96)];
-
-/// A row of [`CLASSES_V4`].
-const fn v4(octets: [u8; 4], prefix: u8, class: AddressClass) -> (Ipv4Network, AddressClass) {
-    let address = Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]);
-    (Ipv4Network::new_checked(address, prefix).expect("the rows' prefixes are at most 32"), class)
-}
-
-/// A row of [`CLASSES_V6`].
-const fn v6(segments: [u16; 8], prefix: u8, class: AddressClass) -> (Ipv6Network, AddressClass) {
-    (network_v6(segments, prefix), class)
-}
-
-const fn network_v6(segments: [u16; 8], prefix: u8) -> Ipv6Network {
-    let [a, b, c, d, e, f, g, h] = segments;
-    Ipv6Network::new_checked(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix).expect("the rows' prefixes are at most 128")
+    #[test]
+    fn what_listens_here_is_never_dialled() {
+        let rules =
+            rules(&["10.0.0.0/8", "127.0.0.0/8", "::/0"], &["10.20.0.1:3128", "0.0.0.0:9464", "127.0.0.1:9180"]);
+        check(&rules, "10.20.0.1:3128", Err(AddressClass::Own));
+        check(&rules, "[::ffff:10.20.0.1]:3128", Err(AddressClass::Own));
+        check(&rules, "[64:ff9b::a14:1]:3128", Err(AddressClass::Own));
+        check(&rules, "127.0.0.1:9180", Err(AddressClass::Own));
+        check(&rules, "127.0.0.9:9464", Err(AddressClass::Own));
+        check(&rules, "[::1]:9464", Err(AddressClass::Own));
+        check(&rules, "10.20.0.1:443", Ok(()));
+        check(&rules, "10.20.0.2:3128", Ok(()));
+        check(&rules, "127.0.0.2:9180", Ok(()));
+    }
 }

@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use super::host::{Host, HostFault};
-use super::shown;
+use super::{Host, HostFault, shown};
 
 /// A host and the port written behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,4 +68,57 @@ fn parse_port(port: &str, whole: &str) -> Result<u16, HostFault> {
     }
     let decimal = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
     decimal.then(|| port.parse().ok()).flatten().ok_or_else(|| HostFault::BadPort(shown(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(text: &str, host: &str, port: Option<u16>) {
+        let authority = Authority::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        assert_eq!((authority.host.to_string().as_str(), authority.port), (host, port), "{text}");
+        assert_eq!(Authority::parse(&authority.to_string()), Ok(authority), "{text}");
+    }
+
+    fn refused(text: &str, says: &str) {
+        let fault = Authority::parse(text).expect_err(text);
+        assert!(fault.to_string().contains(says), "{text}: {fault}");
+    }
+
+    #[test]
+    fn hosts_with_and_without_port() {
+        accepted("VISION.Partner.Example:443", "vision.partner.example", Some(443));
+        accepted("vision.partner.example.:8443", "vision.partner.example", Some(8443));
+        accepted("vision.partner.example", "vision.partner.example", None);
+        accepted("[2001:DB8::1]:443", "[2001:db8::1]", Some(443));
+        accepted("[::1]", "[::1]", None);
+        accepted("192.0.2.1:1", "192.0.2.1", Some(1));
+        accepted("a:65535", "a", Some(65535));
+    }
+
+    #[test]
+    fn ports_that_are_none() {
+        refused("vision.partner.example:", "ends with a colon");
+        refused("[::1]:", "ends with a colon");
+        for port in ["0", "65536", "4294967739", "0443", "+443", "-443", "443x", "４４３", " 443", "https", "443:80"]
+        {
+            refused(&format!("vision.partner.example:{port}"), "is not a number from 1 to 65535");
+            refused(&format!("[::1]:{port}"), "is not a number from 1 to 65535");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_none() {
+        refused(":443", "the host is empty");
+        refused("evil.example@vision.partner.example:443", "user information");
+        refused("a@b@evil.example:443", "user information");
+        refused("a:b@evil.example:443", "user information");
+        refused("vision.partner.example/x:443", "has the character '/'");
+        refused("[vision.partner.example]:443", "no ipv6 address");
+        refused("[[::1]]:443", "no ipv6 address");
+        refused("[::1:443", "no ipv6 address");
+        refused("[::1]443", "no ipv6 address");
+        refused("::1", "write `[::1]`");
+        assert!(Authority::parse("2130706433:443").expect_err("numeric").is_numeric());
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::shown;
+use super::{HostFault, shown};
 
 /// Longest name in bytes, without a trailing dot (RFC 1035 section 3.1 leaves 253 for the text form).
 const MAX_NAME: usize = 253;
@@ -34,85 +34,12 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// Why a text is not a host or an authority.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HostFault {
-    /// Nothing where a host should be.
-    #[error("the host is empty")]
-    Empty,
-    /// The name is over 253 bytes.
-    #[error("host name of {0} bytes is too long, at most 253 are possible")]
-    TooLong(usize),
-    /// Two dots in a row, or one at the start.
-    #[error("`{0}` has an empty label, look for a dot too many")]
-    EmptyLabel(String),
-    /// A label over 63 bytes.
-    #[error("label `{0}` is too long, at most 63 bytes are possible")]
-    LabelTooLong(String),
-    /// A label that begins or ends with a hyphen.
-    #[error("label `{0}` begins or ends with a hyphen")]
-    LabelHyphen(String),
-    /// A character that no host has.
-    #[error("`{text}` has the character {character:?}, a host has letters, digits, `-`, `_` and `.` only")]
-    Character {
-        /// The host as written.
-        text: String,
-        /// The first character that does not belong.
-        character: char,
-    },
-    /// A name beyond ASCII, with its A-label form where there is one.
-    #[error("`{text}` has characters beyond ascii, {}", match a_label {
-        Some(a_label) => format!("write `{a_label}` if that is the name meant"),
-        None => "which no host name can stand for".to_owned(),
-    })]
-    NotAscii {
-        /// The host as written.
-        text: String,
-        /// What IDNA makes of it.
-        a_label: Option<String>,
-    },
-    /// An `xn--` label that does not decode, or not to something that encodes to it again.
-    #[error("label `{0}` begins with `xn--` but is no valid international label")]
-    BadALabel(String),
-    /// A name that some resolver reads as an IPv4 address.
-    #[error("`{0}` looks like a number, write an ipv4 address as four decimal numbers without leading zeros")]
-    NumericLooking(String),
-    /// Brackets around anything but an IPv6 address.
-    #[error("`{0}` is no ipv6 address, only those stand in brackets")]
-    NotIpv6(String),
-    /// An IPv6 address without brackets.
-    #[error("`{0}` is an ipv6 address without brackets, write `[{0}]`")]
-    Unbracketed(String),
-    /// `user@host`; never stripped.
-    #[error("`{0}` has user information before an `@`, leave it out")]
-    UserInfo(String),
-    /// A colon with nothing behind it.
-    #[error("`{0}` ends with a colon, name the port or leave the colon out")]
-    EmptyPort(String),
-    /// A port that is not a decimal number from 1 to 65535 without sign or leading zero.
-    #[error("port `{0}` is not a number from 1 to 65535 without sign and leading zeros")]
-    BadPort(String),
-    /// `*` where only a register's whole first label may have it.
-    #[error("`{0}` has a `*` that is not a whole first label, write `*.name`, or `any` for every host")]
-    Wildcard(String),
-    /// A register's wildcard under an address.
-    #[error("`{0}` puts a wildcard before an address, name the address alone")]
-    WildcardAddress(String),
-}
-
-impl HostFault {
-    /// Whether the text was refused because it looks like a number (`numeric-host`).
-    pub fn is_numeric(&self) -> bool {
-        matches!(self, HostFault::NumericLooking(_))
-    }
-}
-
 impl HostName {
     /// Brings a DNS name into canonical form; an address literal is not a name.
     pub fn parse(text: &str) -> Result<HostName, HostFault> {
         match Host::parse(text)? {
             Host::Name(name) => Ok(name),
-            Host::Address(_) => Err(HostFault::NumericLooking(shown(text))),
+            Host::Address(_) => Err(HostFault::NotAName(shown(text))),
         }
     }
 
@@ -255,4 +182,139 @@ fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     let hexadecimal = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
     hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(text: &str, expected: &str) {
+        let host = Host::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        assert_eq!(host.to_string(), expected, "{text}");
+        assert_eq!(Host::parse(expected), Ok(host), "{text}: the canonical form is a fixed point");
+    }
+
+    fn refused(text: &str, says: &str) {
+        let fault = Host::parse(text).expect_err(text);
+        assert!(fault.to_string().contains(says), "{text}: {fault}");
+        assert!(!fault.is_numeric(), "{text}: {fault}");
+    }
+
+    #[test]
+    fn names_in_canonical_form() {
+        canonical("VISION.Partner.Example", "vision.partner.example");
+        canonical("vision.partner.example.", "vision.partner.example");
+        canonical("XN--BCHER-KVA.partner.example", "xn--bcher-kva.partner.example");
+        canonical("xn--vsion-n2e.partner.example", "xn--vsion-n2e.partner.example");
+        canonical("_dmarc.r3---sn-x.example", "_dmarc.r3---sn-x.example");
+        canonical("localhost", "localhost");
+        canonical("1.2.3.4.example", "1.2.3.4.example");
+        canonical("127.example", "127.example");
+        canonical("a.0xg", "a.0xg");
+        canonical("a.1a", "a.1a");
+        canonical(&"a".repeat(63), &"a".repeat(63));
+        let longest = format!("{}.{}", "a.".repeat(94).trim_end_matches('.'), "b".repeat(63));
+        canonical(&format!("{longest}.x"), &format!("{longest}.x"));
+    }
+
+    #[test]
+    fn literals_in_canonical_form() {
+        canonical("192.0.2.1", "192.0.2.1");
+        canonical("[0:0:0:0:0:0:0:1]", "[::1]");
+        canonical("[::0001]", "[::1]");
+        canonical("[::FFFF:7f00:1]", "[::ffff:127.0.0.1]");
+    }
+
+    #[test]
+    fn malformed_names_are_refused() {
+        refused("", "empty");
+        refused(".", "empty label");
+        refused("vision.partner.example..", "empty label");
+        refused("vision..partner.example", "empty label");
+        refused(".partner.example", "empty label");
+        refused(&"a".repeat(64), "at most 63");
+        refused(&format!("{}b", "a.".repeat(127)), "at most 253");
+        refused("-a.example", "hyphen");
+        refused("a-.example", "hyphen");
+        refused("*.store.partner.example", "whole first label");
+        refused("a@b.example", "user information");
+        for text in ["a,b.example", "a;b", "a!b", "a b", "a%2eb", "a\\b", "a/b", "a?b", "a\0b", "a\nb", "a:443"] {
+            refused(text, "has the character");
+        }
+    }
+
+    #[test]
+    fn names_beyond_ascii_are_refused_and_the_a_label_is_shown() {
+        refused("bücher.partner.example", "write `xn--bcher-kva.partner.example`");
+        refused("ｖision.partner.example", "write `vision.partner.example`");
+        refused("vision。partner．example", "write `vision.partner.example`");
+        refused("vi\u{17f}ion.example", "write `vision.example`");
+        refused("vi\u{200b}sion.example", "beyond ascii");
+        refused("\u{2488}com", "no host name can stand for");
+        refused("１２７.0.0.1", "no host name can stand for");
+        refused("ا.٣", "beyond ascii");
+    }
+
+    #[test]
+    fn international_labels_must_decode() {
+        for text in
+            ["xn--0000000000.example", "vision.example.xn--", "xn--a.example", "xn--abc-.example", "xn--BCHER-KVA-.x"]
+        {
+            refused(text, "no valid international label");
+        }
+    }
+
+    #[test]
+    fn numeric_looking_names_are_refused_as_such() {
+        for text in
+            ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "010.0.0.1", "127.0.0.1.", "127.0.0.1.0", "1.2.3.256"]
+        {
+            assert!(Host::parse(text).expect_err(text).is_numeric(), "{text}");
+        }
+        for text in
+            ["0", "0x7f000001", "0X7F.1", "vision.partner.0x7f", "vision.partner.1", "a.0x", "1.2.3", "1.2.3.4.5"]
+        {
+            assert!(Host::parse(text).expect_err(text).is_numeric(), "{text}");
+        }
+        let message = Host::parse("127.1").expect_err("numeric").to_string();
+        assert_eq!(
+            message,
+            "`127.1` looks like a number, write an ipv4 address as four decimal numbers without leading zeros"
+        );
+    }
+
+    #[test]
+    fn brackets_are_for_ipv6_only() {
+        for text in
+            ["[vision.partner.example]", "[[::1]]", "[::1", "[v1.abc]", "[127.0.0.1]", "[fe80::1%eth0]", "[]", "[::1]x"]
+        {
+            refused(text, "no ipv6 address");
+        }
+        refused("::1", "write `[::1]`");
+        assert!(matches!(HostName::parse("192.0.2.1"), Err(HostFault::NotAName(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_canonical(text in "[a-zA-Z0-9._\\-xn:@\\[\\]%é*]{0,30}") {
+            if let Ok(host) = Host::parse(&text) {
+                let shown = host.to_string();
+                prop_assert_eq!(Host::parse(&shown), Ok(host.clone()));
+                if let Host::Name(name) = host {
+                    prop_assert!(name.as_str().len() <= 253 && !name.as_str().ends_with('.'));
+                    prop_assert!(!name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()));
+                }
+            }
+        }
+
+        #[test]
+        fn every_address_is_read_as_it_is_shown(bits: u128) {
+            for address in [IpAddr::V6(Ipv6Addr::from_bits(bits)), IpAddr::V4(Ipv4Addr::from_bits(bits as u32))] {
+                let host = Host::Address(address);
+                prop_assert_eq!(Host::parse(&host.to_string()), Ok(host));
+            }
+        }
+    }
 }

@@ -6,20 +6,25 @@
 //! decides nothing: names stay names, and whether an address may be dialled is asked of [`AddressRules`].
 //!
 //! [`host`] has names and literals, [`authority`] what stands in CONNECT and Host, [`pattern`] what a register may
-//! declare, [`address`] the classes of addresses, [`embedded`] IPv4 hidden in IPv6, [`path`] request paths.
+//! declare, [`class`] the classes of addresses, [`embedded`] IPv4 hidden in IPv6, [`address`] what may be dialled,
+//! [`path`] request paths.
 
 use std::fmt;
 
 pub mod address;
 pub mod authority;
+pub mod class;
 pub mod embedded;
+pub mod fault;
 pub mod host;
 pub mod path;
 pub mod pattern;
 
-pub use address::{AddressClass, AddressRules, classify};
+pub use address::AddressRules;
 pub use authority::Authority;
-pub use host::{Host, HostFault, HostName};
+pub use class::{AddressClass, classify};
+pub use fault::HostFault;
+pub use host::{Host, HostName};
 pub use path::{PathFault, RequestPath};
 pub use pattern::HostPattern;
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::host::{Host, HostFault, HostName};
-use super::shown;
+use super::{Host, HostFault, HostName, shown};
 
 /// The word for every host.
 const ANY: &str = "any";
@@ -86,4 +85,82 @@ fn labels_before<'h>(host: &'h Host, suffix: &HostName) -> Option<&'h str> {
 /// The labels before `.suffix`, at a dot boundary.
 fn is_below<'n>(name: &'n str, suffix: &HostName) -> Option<&'n str> {
     name.strip_suffix(suffix.as_str())?.strip_suffix('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> HostPattern {
+        HostPattern::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"))
+    }
+
+    fn host(text: &str) -> Host {
+        Host::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"))
+    }
+
+    #[test]
+    fn a_suffix_has_names_below_it_only() {
+        let store = pattern("*.Store.partner.example.");
+        assert_eq!(store.to_string(), "*.store.partner.example");
+        for text in ["a.store.partner.example", "a.b.store.partner.example", "A.STORE.partner.example."] {
+            assert!(store.matches(&host(text)), "{text}");
+        }
+        for text in
+            ["store.partner.example", "evilstore.partner.example", "a.store.partner.example.evil.example", "192.0.2.1"]
+        {
+            assert!(!store.matches(&host(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exact_host_is_itself_only() {
+        let vision = pattern("VISION.partner.example");
+        assert!(vision.matches(&host("vision.partner.example.")));
+        assert!(!vision.matches(&host("a.vision.partner.example")));
+        assert!(!vision.matches(&host("vision.partner.example.evil.example")));
+        assert!(pattern("[::1]").matches(&host("[0:0::1]")));
+        assert!(!pattern("127.0.0.1").matches(&host("[::ffff:127.0.0.1]")));
+    }
+
+    #[test]
+    fn labels_that_a_wildcard_left_open() {
+        let below = host("a.b.partner.example");
+        assert_eq!(pattern("*.partner.example").wildcard_labels(&below), Some("a.b"));
+        assert_eq!(pattern("any").wildcard_labels(&below), Some("a.b.partner.example"));
+        assert_eq!(pattern("any").wildcard_labels(&host("192.0.2.1")), None);
+        assert_eq!(pattern("a.b.partner.example").wildcard_labels(&below), None);
+        assert_eq!(pattern("*.other.example").wildcard_labels(&below), None);
+    }
+
+    #[test]
+    fn overlaps() {
+        let check = |one: &str, two: &str, expected| {
+            assert_eq!(pattern(one).overlaps(&pattern(two)), expected, "{one} {two}");
+            assert_eq!(pattern(two).overlaps(&pattern(one)), expected, "{two} {one}");
+        };
+        check("any", "192.0.2.1", true);
+        check("a.example", "a.example", true);
+        check("a.example", "b.example", false);
+        check("*.example", "a.example", true);
+        check("*.a.example", "a.example", false);
+        check("*.example", "*.a.example", true);
+        check("*.a.example", "*.a.example", true);
+        check("*.a.example", "*.b.example", false);
+        check("*.a.example", "*.ba.example", false);
+        check("*.example", "192.0.2.1", false);
+    }
+
+    #[test]
+    fn faults_help() {
+        let says = |text: &str| HostPattern::parse(text).expect_err(text).to_string();
+        assert!(says("*").contains("or `any` for every host"));
+        assert!(says("a*.example").contains("write `*.name`"));
+        assert!(says("*.*.example").contains("write `*.name`"));
+        assert!(says("*.").contains("empty"));
+        assert!(says("*.192.0.2.1").contains("wildcard before an address"));
+        assert!(says("*.[::1]").contains("wildcard before an address"));
+        assert!(says("*.bücher.example").contains("xn--bcher-kva.example"));
+        assert!(says("vi\u{455}ion.example").contains("write `xn--"));
+    }
 }

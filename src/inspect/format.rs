@@ -176,20 +176,19 @@ fn brands(head: &[u8], size: usize) -> Option<Format> {
     if matches!(major, b"M4A " | b"M4B " | b"M4P " | b"F4A " | b"F4B ") {
         return None;
     }
-    let found = std::iter::once(major).chain(compatible).find_map(brand);
-    Some(found.unwrap_or(Format::Mp4))
+    // `mif1` and `msf1` are the structure that HEIF and AVIF share; without a coding's brand it is HEIF.
+    let otherwise = if matches!(major, b"mif1" | b"msf1") { Format::Heif } else { Format::Mp4 };
+    Some(std::iter::once(major).chain(compatible).find_map(brand).unwrap_or(otherwise))
 }
 
+/// The format that one brand names, if it names one.
 fn brand(brand: &[u8]) -> Option<Format> {
     match brand {
         b"avif" | b"avis" => Some(Format::Avif),
         b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"hevm" | b"hevs" => Some(Format::Heif),
         b"qt  " => Some(Format::QuickTime),
-        [b'3', b'g', b'p' | b'2' | b'r' | b's' | b'g' | b'e', _] => Some(Format::ThreeGp),
-        [b'm', b'p', b'4', _] | b"isom" | b"iso2" | b"avc1" | b"M4V " | b"dash" => Some(Format::Mp4),
-        // `mif1` and `msf1` are HEIF's structure, which AVIF shares: an AVIF brand behind them says more, and this row
-        // is only reached through `Format::sniff` when `structure` found none.
-        b"mif1" | b"msf1" | b"miaf" => None,
+        [b'3', b'g', _, _] => Some(Format::ThreeGp),
+        [b'm', b'p', b'4', _] | b"isom" | b"avc1" | b"M4V " | b"dash" => Some(Format::Mp4),
         _ => None,
     }
 }
@@ -221,4 +220,92 @@ fn is_transport_stream(head: &[u8]) -> bool {
         head.len() >= first + 2 * length + 4 && packets.all(plausible)
     };
     in_sync(0, 188) || in_sync(4, 192)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(head: &[u8], expected: Option<Format>) {
+        assert_eq!(Format::sniff(head), expected, "{:?}", head.escape_ascii().to_string());
+    }
+
+    /// Packets of `length` bytes whose sync byte lies behind `first` others.
+    fn packets(count: usize, first: usize, length: usize) -> Vec<u8> {
+        let packet: Vec<u8> = [vec![0; first], b"\x47\x40\x00\x10".to_vec(), vec![0xff; length - first - 4]].concat();
+        packet.repeat(count)
+    }
+
+    #[test]
+    fn signatures_and_their_near_misses() {
+        check(b"\xff\xd8\xff\xe1\0\x10Exif", Some(Format::Jpeg));
+        check(b"\xff\xd8\xff", Some(Format::Jpeg));
+        check(b"\xff\xd8", None);
+        check(b"\xff\xd8\x00\xe1", None);
+        check(b"x\xff\xd8\xff\xe1", None);
+        check(b"\x89PNG\r\n\x1a\n\0\0", Some(Format::Png));
+        check(b"\x89PNG\n\x1a\n\0\0", None);
+        check(b"GIF89a...", Some(Format::Gif));
+        check(b"GIF88a...", None);
+        check(b"II*\0\x08\0\0\0", Some(Format::Tiff));
+        check(b"MM\0*\0\0\0\x08", Some(Format::Tiff));
+        check(b"II\0*", None);
+        check(b"\0\0\x01\xba\x44", Some(Format::MpegPs));
+        check(b"\0\0\x01\xbc\x44", None);
+        check(b"", None);
+    }
+
+    #[test]
+    fn containers_and_their_near_misses() {
+        check(b"RIFF\x10\0\0\0WEBPVP8 ", Some(Format::Webp));
+        check(b"RIFF\x10\0\0\0AVI LIST", Some(Format::Avi));
+        check(b"RIFF\x10\0\0\0WAVEfmt ", None);
+        check(b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm", Some(Format::Webm));
+        check(b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x88matroska", Some(Format::Matroska));
+        check(b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01", None);
+        check(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Some(Format::Mp4));
+        check(b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", Some(Format::QuickTime));
+        check(b"\0\0\0\x14ftyp3gp4\0\0\0\x003gp4", Some(Format::ThreeGp));
+        check(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some(Format::Heif));
+        check(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Some(Format::Avif));
+        check(b"\0\0\0\x14ftypmif1\0\0\0\0mif1avif", Some(Format::Heif));
+        check(b"\0\0\0\x18ftypXXXX\0\0\0\0YYYYZZZZ", Some(Format::Mp4));
+        check(b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42", None);
+        check(b"\0\0\0\x18ftyp", None);
+        check(b"\0\0\x01\0moov\0\0", Some(Format::QuickTime));
+        check(b"tax free\n", None);
+    }
+
+    #[test]
+    fn weak_signatures_need_what_stands_behind_them() {
+        let bitmap =
+            |reserved: &[u8], header: u8| [b"BM\x36\0\0\0", reserved, b"\x36\0\0\0", &[header, 0, 0, 0]].concat();
+        check(&bitmap(&[0; 4], 40), Some(Format::Bmp));
+        check(&bitmap(b"\0\0\x01\0", 40), None);
+        check(&bitmap(&[0; 4], 41), None);
+        check(b"BMW, a maker of cars", None);
+        check(&packets(3, 0, 188), Some(Format::MpegTs));
+        check(&packets(20, 0, 188), Some(Format::MpegTs));
+        check(&packets(3, 4, 192), Some(Format::MpegTs));
+        check(&packets(2, 0, 188), None);
+        check(&packets(3, 0, 187), None);
+        check(&b"Good morning. ".repeat(60), None);
+    }
+
+    #[test]
+    fn words_are_unlike() {
+        let words: std::collections::BTreeSet<&str> = Format::ALL.map(Format::as_str).into_iter().collect();
+        assert_eq!(words.len(), Format::ALL.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_no_text_is_a_picture(bytes in proptest::collection::vec(any::<u8>(), 0..1200), text in "[ -~\n]{0,300}") {
+            let _ = Format::sniff(&bytes);
+            let signed = ["GIF87a", "GIF89a"].iter().any(|signature| text.starts_with(signature));
+            prop_assert!(signed || Format::sniff(text.as_bytes()).is_none());
+        }
+    }
 }

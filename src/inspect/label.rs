@@ -8,9 +8,7 @@ use super::format::Format;
 pub(super) enum Label {
     /// Nothing: absent, or a word for "bytes".
     Nothing,
-    /// Some image, some video.
-    Any(&'static [Format]),
-    /// A format whose bytes are known here, or one of several that share a container.
+    /// One of these formats, whose bytes are known here.
     Picture(&'static [Format]),
     /// A text or document format whose reader comes later.
     Readable,
@@ -25,8 +23,6 @@ impl Label {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "" | "*/*" | "application/octet-stream" | "binary/octet-stream" | "application/binary" => Label::Nothing,
-            "image/*" => Label::Any(IMAGES),
-            "video/*" => Label::Any(VIDEOS),
             other => pictures(other).map_or_else(|| text_or_foreign(other), Label::Picture),
         }
     }
@@ -35,11 +31,9 @@ impl Label {
     pub(super) fn compare(self, format: Option<Format>) -> Option<Unread> {
         match (self, format) {
             (Label::Nothing, Some(_)) => None,
-            (Label::Any(formats) | Label::Picture(formats), Some(format)) if formats.contains(&format) => None,
-            (Label::Any(_) | Label::Picture(_) | Label::Readable | Label::Foreign, Some(_)) => {
-                Some(Unread::LabelDisagrees)
-            }
-            (Label::Any(_) | Label::Picture(_), None) => Some(Unread::LabelDisagrees),
+            (Label::Picture(formats), Some(format)) if formats.contains(&format) => None,
+            (Label::Picture(_) | Label::Readable | Label::Foreign, Some(_)) => Some(Unread::LabelDisagrees),
+            (Label::Picture(_), None) => Some(Unread::LabelDisagrees),
             (Label::Readable, None) => Some(Unread::NotBuilt),
             (Label::Nothing | Label::Foreign, None) => Some(Unread::UnknownFormat),
         }
@@ -66,6 +60,9 @@ const ISO_VIDEO: &[Format] = &[Format::Mp4, Format::QuickTime, Format::ThreeGp];
 /// The formats that a content type, in lower case and without parameters, may stand for.
 fn pictures(essence: &str) -> Option<&'static [Format]> {
     Some(match essence {
+        // No proper content types, but some clients send what their user interface filters by.
+        "image/*" => IMAGES,
+        "video/*" => VIDEOS,
         "image/jpeg" | "image/jpg" | "image/pjpeg" => &[Format::Jpeg],
         "image/png" | "image/apng" | "image/x-png" => &[Format::Png],
         "image/gif" => &[Format::Gif],

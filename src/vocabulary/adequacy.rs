@@ -142,8 +142,10 @@ mod tests {
         for regime in Regime::ALL {
             assert!(!law(regime).is_empty() && !authority(regime).is_empty());
             let list = LISTS.of(regime);
-            list.free_movement_area.iter().chain(&list.unverified).for_each(|code| drop(country(code)));
-            list.countries.iter().flatten().for_each(|listed| drop(country(&listed.country)));
+            let listed = list.countries.iter().flatten().map(|listed| &listed.country);
+            for code in listed.chain(&list.free_movement_area).chain(&list.unverified) {
+                assert_eq!(country(code).as_str(), code);
+            }
         }
         assert_eq!(LISTS.of(Regime::Ma0908).countries.as_ref().map(Vec::len), Some(32));
     }

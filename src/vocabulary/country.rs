@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(nearest("fr").as_deref(), Some("FR"));
         assert_eq!(nearest("UK").as_deref(), Some("GB"));
         assert_eq!(nearest("France").as_deref(), Some("FR"));
-        assert_eq!(nearest("Maroco").as_deref(), Some("MA"));
+        assert_eq!(nearest("Morroco").as_deref(), Some("MA"));
         assert_eq!(nearest("XX"), None);
         assert_eq!(nearest(""), None);
         let message = Country::parse("fr").expect_err("lower case").to_string();

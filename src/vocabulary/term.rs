@@ -104,15 +104,11 @@ impl Term {
 
     /// Finds a term of a kind; an unknown one comes back with the nearest.
     pub fn parse(text: &str, kind: TermKind) -> Result<Term, UnknownTerm> {
-        let known = TERMS.get_key_value(text);
-        match known {
+        match TERMS.get_key_value(text) {
             Some((term, entry)) if entry.has(kind) => Ok(Term(Cow::Borrowed(term))),
-            _ => Err(UnknownTerm {
-                text: shown(text),
-                kind,
-                other: known.and_then(|(_, entry)| TermKind::ALL.into_iter().find(|kind| entry.has(*kind))),
-                nearest: nearest_term(text, kind),
-            }),
+            // A term of another kind is spelt as meant, so a likeness would only mislead.
+            Some((_, entry)) => Err(UnknownTerm { text: shown(text), kind, other: entry.kind(), nearest: None }),
+            None => Err(UnknownTerm { text: shown(text), kind, other: None, nearest: nearest_term(text, kind) }),
         }
     }
 
@@ -181,6 +177,11 @@ struct Entry {
 impl Entry {
     fn has(&self, kind: TermKind) -> bool {
         self.kinds.contains(kind.letter())
+    }
+
+    /// The first of its kinds; every line has one.
+    fn kind(&self) -> Option<TermKind> {
+        TermKind::ALL.into_iter().find(|kind| self.has(*kind))
     }
 }
 
