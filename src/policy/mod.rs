@@ -1,1 +1,44 @@
-//! To be furnished.
+//! The decision: may this exchange leave, under what, and if not, why not.
+//!
+//! A pure function of (register, facts, time, counters): nothing here opens a socket, reads a file or asks for the
+//! time. The stages are types ([`admit`] → [`Permit`] → [`Pinned`] → [`Connected`] → [`Verdict`]), each made only here,
+//! so that only this module can let something be resolved, dialled or put on record as permitted.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `reason.rs`, `sentences.rs` | the closed list of reasons, with their words, statuses and sentences |
+//! | `facts.rs` | what is seen of an exchange, and handed in |
+//! | `decision.rs`, `trace.rs` | what comes out: denial, verdict, and each condition's outcome |
+//! | `stages.rs` | the stages as types, from head to verdict |
+//! | `candidate.rs` | the transfers and allowances that match, and which reason a refusal has |
+//! | `head.rs`, `connection.rs`, `content.rs`, `filing.rs`, `tunnel.rs` | the conditions |
+//! | `limits.rs`, `book.rs`, `calendar.rs` | the ledger of the limits |
+//! | `cases.rs`, `document.rs` | policy cases: facts with the decision that is expected |
+
+mod book;
+mod calendar;
+mod candidate;
+mod connection;
+mod content;
+mod decision;
+mod facts;
+mod filing;
+mod head;
+mod limits;
+mod reason;
+mod sentences;
+mod stages;
+mod trace;
+mod tunnel;
+
+pub use candidate::{CandidateKind, Used};
+pub use decision::{CandidateReport, Decision, Denial, End, Refused, Stage, Verdict};
+pub use facts::{
+    BodyFacts, ConnectionFacts, DeclaredBody, Digest, EntryPoint, Head, PastExchange, PastRequest, Peer, Request, Sent,
+    TlsFacts, TlsVersion, TunnelLimits,
+};
+pub use limits::{Ledger, Reservations};
+pub use reason::{Language, Reason};
+pub use stages::{Connected, Obligations, Permit, Pinned, admit, connect};
+pub use trace::{CandidateTrace, Check, Condition, Failure, Trace};
+pub use tunnel::Carriage;
