@@ -49,7 +49,8 @@ pub fn admit(
 }
 
 fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Kept {
-    let source = register.identify(&head.peer).cloned();
+    let peer = &head.peer;
+    let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref()).cloned();
     let candidates = match &source {
         Some(source) => Candidate::all(register, source, &head.destination),
         None => Vec::new(),
