@@ -1,0 +1,198 @@
+//! What no single entry of a register can tell: entries that contradict each other, rules that could not be enforced,
+//! and transfers that would be refused whatever is sent.
+
+use std::collections::HashMap;
+
+use super::compile::Declared;
+use super::fault::{Collector, Place, Problem};
+use super::fields::Places;
+use super::source::tie;
+use super::tunnels;
+use super::{Endpoint, From, Source, Transfer};
+use crate::destination::{Host, HostPattern, Scheme};
+use crate::vocabulary::{Regime, Term, adequacy};
+
+/// Checks the entries against each other; entries at fault are left out.
+pub fn check(declared: &Declared, collector: &Collector<'_>) {
+    controller(declared, collector);
+    sources(declared, collector);
+    recipients(declared, collector);
+    for (transfer, places) in declared.transfers.entries() {
+        regimes(transfer, places, declared, collector);
+        measures(transfer, places, collector);
+    }
+    tunnels::check(declared, collector);
+}
+
+/// Without a controller neither its country nor its day is known.
+fn controller(declared: &Declared, collector: &Collector<'_>) {
+    if declared.controller.is_some() || collector.has_faults() {
+        return;
+    }
+    let transfers = declared.transfers.entries().map(|(_, places)| places);
+    let first =
+        transfers.chain(declared.allowances.entries().map(|(_, places)| places)).map(|places| places.of("id")).min();
+    if let Some(place) = first {
+        let problem = Problem::new("no file says who the `controller` is")
+            .hint("write `controller: {name: …, country: MA, time_zone: Africa/Casablanca}`");
+        collector.fault(place, problem);
+    }
+}
+
+fn sources(declared: &Declared, collector: &Collector<'_>) {
+    let sources: Vec<_> = declared.sources.entries().collect();
+    for (position, (source, places)) in sources.iter().enumerate() {
+        for (earlier, first) in &sources[..position] {
+            let Some(network) = tie(earlier, source) else { continue };
+            let proof = network.map_or_else(|| "the same proof".to_owned(), |network| network.to_string());
+            let message = format!(
+                "sources `{}` and `{}` are equal for {proof}, the other is at {}",
+                earlier.id,
+                source.id,
+                collector.cite(first.of("id"))
+            );
+            let hint = "give one of the two a longer prefix or another kind of proof";
+            collector.fault(places.of("networks"), Problem::new(message).hint(hint));
+        }
+    }
+}
+
+/// Where one host, port and scheme is declared.
+struct Declaration<'d> {
+    recipient: &'d str,
+    endpoint: &'d Endpoint,
+    place: Place,
+}
+
+/// One destination under two recipients would leave open who receives; the same one twice under one recipient, with
+/// which pins.
+fn recipients(declared: &Declared, collector: &Collector<'_>) {
+    let mut exact: HashMap<(&str, u16, Scheme), Vec<Declaration<'_>>> = HashMap::new();
+    let hosts: Vec<(String, Declaration<'_>)> = declared
+        .recipients
+        .entries()
+        .flat_map(|(recipient, places)| {
+            let each = recipient.endpoints.iter().enumerate();
+            each.map(|(position, endpoint)| {
+                let place = places.of(&format!("destinations[{position}].host"));
+                (endpoint.host.to_string(), Declaration { recipient: recipient.id.as_str(), endpoint, place })
+            })
+        })
+        .collect();
+    for (host, declaration) in &hosts {
+        let endpoint = declaration.endpoint;
+        let written = Declaration { recipient: declaration.recipient, endpoint, place: declaration.place };
+        exact.entry((host, endpoint.port, endpoint.scheme)).or_default().push(written);
+    }
+    for (host, declaration) in &hosts {
+        for pattern in wider(host, &declaration.endpoint.host) {
+            let endpoint = declaration.endpoint;
+            for other in exact.get(&(pattern.as_str(), endpoint.port, endpoint.scheme)).into_iter().flatten() {
+                overlap(declaration, other, collector);
+            }
+        }
+    }
+}
+
+/// The texts of all patterns that cover this host or suffix: itself, and `*.` of each name above it.
+fn wider(host: &str, pattern: &HostPattern) -> Vec<String> {
+    let name = match pattern {
+        HostPattern::Exact(Host::Name(name)) | HostPattern::Suffix(name) => name.as_str(),
+        HostPattern::Exact(Host::Address(_)) | HostPattern::Any => return vec![host.to_owned()],
+    };
+    let above = name.match_indices('.').map(|(dot, _)| format!("*.{}", &name[dot + 1..]));
+    std::iter::once(host.to_owned()).chain(above).collect()
+}
+
+fn overlap(declaration: &Declaration<'_>, other: &Declaration<'_>, collector: &Collector<'_>) {
+    let (host, port) = (&declaration.endpoint.host, declaration.endpoint.port);
+    if declaration.recipient == other.recipient {
+        // A host beside its own suffix is a refinement; only a literal repetition is a slip.
+        if declaration.place > other.place && declaration.endpoint.host == other.endpoint.host {
+            let message = format!("`{host}` port {port} is written twice, first at {}", collector.cite(other.place));
+            collector.fault(declaration.place, Problem::new(message).hint("keep one of the two"));
+        }
+        return;
+    }
+    // Equal patterns meet from both sides; the later one is told.
+    if declaration.endpoint.host == other.endpoint.host && declaration.place < other.place {
+        return;
+    }
+    let message = format!(
+        "`{host}` port {port} is under two recipients, `{}` and `{}` (`{}` at {})",
+        declaration.recipient,
+        other.recipient,
+        other.endpoint.host,
+        collector.cite(other.place)
+    );
+    collector
+        .fault(declaration.place, Problem::new(message).hint("a destination has one recipient, who answers for it"));
+}
+
+/// What a regime wants and is absent refuses at run time; the officer should hear of it before.
+fn regimes(transfer: &Transfer, places: &Places, declared: &Declared, collector: &Collector<'_>) {
+    let home = declared.controller.as_ref().map(|controller| controller.country);
+    let country = transfer.to.country;
+    if home == Some(country) {
+        return;
+    }
+    for regime in &transfer.regimes {
+        let name = regime.as_str();
+        let basis = transfer.legal_basis.get(regime);
+        if transfer.filing.is_none() && wants_filing(*regime, basis) {
+            let message = format!("{name} wants a filing for {country}: refused with `filing-missing`");
+            collector.warn(
+                places.of("id"),
+                Problem::new(message).hint("write `filing` with authority, form, ref and status"),
+            );
+        }
+        match basis {
+            None => {
+                let message = format!("{name} wants a legal basis for {country}: refused with `basis-impossible`");
+                collector
+                    .warn(places.of("id"), Problem::new(message).hint(format!("write `legal_basis: {{{name}: …}}`")));
+            }
+            Some(basis) if !adequacy::basis_possible(*regime, basis, country) => {
+                let message =
+                    format!("{basis} is not possible for {country} under {name}: refused with `basis-impossible`");
+                collector.warn(places.of(&format!("legal_basis.{name}")), Problem::new(message));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The GDPRs want a filing only for safeguards that an authority authorises (art. 46(3)); the others always
+/// (`research/law.md`).
+fn wants_filing(regime: Regime, basis: Option<&Term>) -> bool {
+    match regime {
+        Regime::EuGdpr | Regime::UkGdpr => basis.is_some_and(|basis| basis.as_str().contains(":A46-3")),
+        _ => true,
+    }
+}
+
+/// The measure that this build enforces: TLS 1.2 or later to the recipient.
+const ENFORCED: &str = "dpv:EncryptionInTransfer";
+
+fn measures(transfer: &Transfer, places: &Places, collector: &Collector<'_>) {
+    for measure in &transfer.measures {
+        if measure.as_str() != ENFORCED {
+            let message = format!("{measure} is declared, and nothing in this build enforces it");
+            collector.warn(places.of("measures"), Problem::new(message).hint("see that it is met by other means"));
+        } else if transfer.to.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Http) {
+            let message =
+                format!("{measure} cannot be met at a destination with `scheme: http`: refused with `measure-missing`");
+            collector
+                .warn(places.of("measures"), Problem::new(message).hint("leave out the destination or the measure"));
+        }
+    }
+}
+
+/// The sources that a transfer or allowance is for.
+pub fn sources_of<'d>(from: &'d From, declared: &'d Declared) -> impl Iterator<Item = (&'d Source, &'d Places)> {
+    declared
+        .sources
+        .entries()
+        .filter(|(source, _)| from.includes(&source.id))
+        .map(|(source, places)| (source.as_ref(), places))
+}

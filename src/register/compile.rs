@@ -1,0 +1,297 @@
+//! Compiles policy files into a [`Register`], or reports every fault of every file at once.
+//!
+//! In order: each file is read by itself (`document.rs`), the lists of all files are put together, parties before what
+//! refers to them (`parties.rs`, `transfers.rs`, `orders.rs`), then what no single entry can tell is checked
+//! (`checks.rs`), and what was written is brought into one canonical form (`canonical.rs`).
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::canonical::{self, without_empty};
+use super::document::{self, Kind, Node, Scalar, Value};
+use super::fault::{Collector, Place, Problem};
+pub use super::fault::{Fault, Faults, Text};
+use super::fields::{Fields, Places, Read};
+use super::scalar::{self, choice};
+use super::{Allowance, Controller, Id, Mode, ModeSetting, Processing, Recipient, Register, Source, Transfer};
+use super::{checks, orders, parties, transfers};
+
+/// How much of a body is held, in bytes, where no configuration says otherwise (DESIGN §4b, `limits.hold`).
+pub const HOLD_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// A register, and what is doubtful in it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What decisions are made from.
+    pub register: Register,
+    /// What is doubtful and loads all the same, in the order of files and lines.
+    pub warnings: Vec<Fault>,
+}
+
+/// Compiles with the default hold limit. No texts at all give a register that denies everything.
+///
+/// # Errors
+/// Every fault of every text.
+pub fn compile(texts: &[Text]) -> Result<Compiled, Faults> {
+    compile_with(texts, HOLD_LIMIT)
+}
+
+/// Compiles for a proxy that holds bodies up to `hold_limit` bytes: a larger `max_body` is a fault.
+///
+/// # Errors
+/// Every fault of every text.
+pub fn compile_with(texts: &[Text], hold_limit: u64) -> Result<Compiled, Faults> {
+    let collector = Collector::new(texts);
+    let files: Vec<Node> =
+        texts.iter().enumerate().filter_map(|(file, text)| document::read(file, &text.text, &collector)).collect();
+    let register = assemble(&files, hold_limit, &collector);
+    let (faults, warnings) = collector.finish();
+    match faults.is_empty() {
+        true => Ok(Compiled { register, warnings }),
+        false => Err(Faults(faults)),
+    }
+}
+
+/// What the entries of a register may refer to.
+pub(super) struct Declared {
+    pub controller: Option<Controller>,
+    pub processings: Table<Processing>,
+    pub sources: Table<Source>,
+    pub recipients: Table<Recipient>,
+    pub transfers: Table<Transfer>,
+    pub allowances: Table<Allowance>,
+    /// Largest body that is held, in bytes.
+    pub hold_limit: u64,
+}
+
+/// The entries of one kind by their ids, also those that are at fault: a reference to one of these is no second fault.
+pub(super) struct Table<T>(pub BTreeMap<Id, Entry<T>>);
+
+/// One entry of a table.
+pub(super) struct Entry<T> {
+    /// `None` where the entry is at fault.
+    pub value: Option<Arc<T>>,
+    pub places: Places,
+    form: Json,
+}
+
+impl<T> Table<T> {
+    fn new() -> Table<T> {
+        Table(BTreeMap::new())
+    }
+
+    /// A reader of references into this table: an unknown id is a fault that names the nearest, an entry at fault gives
+    /// `None`.
+    pub fn reference(&self, what: &'static str) -> impl Fn(&Scalar) -> Read<Option<Arc<T>>> {
+        move |scalar| {
+            let (id, canonical) = scalar::id(scalar)?;
+            self.require(&id, what)?;
+            Ok((self.0.get(&id).and_then(|entry| entry.value.clone()), canonical))
+        }
+    }
+
+    /// Whether an id is in this table.
+    ///
+    /// # Errors
+    /// Names the nearest id where it is not.
+    pub fn require(&self, id: &Id, what: &str) -> Result<(), Problem> {
+        match self.0.contains_key(id) {
+            true => Ok(()),
+            false => Err(transfers::unresolved(what, id, self.0.keys())),
+        }
+    }
+
+    /// The entries without fault, in the order of their ids.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<T>, &Places)> {
+        self.0.values().filter_map(|entry| entry.value.as_ref().map(|value| (value, &entry.places)))
+    }
+
+    fn values(&self) -> Vec<Arc<T>> {
+        self.entries().map(|(value, _)| value.clone()).collect()
+    }
+
+    fn forms(&self) -> Json {
+        Json::Array(self.0.values().map(|entry| entry.form.clone()).collect())
+    }
+}
+
+fn assemble<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) -> Register {
+    let top = Top::gather(files, collector);
+    let mut declared = Declared {
+        controller: top.controller.clone(),
+        processings: top.table("processing", "a processing", parties::processing),
+        sources: top.table("sources", "a source", parties::source),
+        recipients: top.table("recipients", "a recipient", parties::recipient),
+        transfers: Table::new(),
+        allowances: Table::new(),
+        hold_limit,
+    };
+    declared.transfers = top.table("transfers", "a transfer", |fields, id| transfers::transfer(fields, id, &declared));
+    declared.allowances =
+        top.table("allowances", "an allowance", |fields, id| transfers::allowance(fields, id, &declared));
+    let (orders, order_forms) = orders::orders(top.entries("orders"), &declared, collector);
+    let (notifications, notification_forms) = orders::notifications(top.entries("notifications"), collector);
+    checks::check(&declared, collector);
+
+    let mut form = top.form;
+    form.insert("processing".to_owned(), declared.processings.forms());
+    form.insert("sources".to_owned(), declared.sources.forms());
+    form.insert("recipients".to_owned(), declared.recipients.forms());
+    form.insert("transfers".to_owned(), declared.transfers.forms());
+    form.insert("allowances".to_owned(), declared.allowances.forms());
+    form.insert("orders".to_owned(), order_forms);
+    form.insert("notifications".to_owned(), notification_forms);
+    let (canonical, version) = canonical::version(without_empty(form));
+    Register {
+        version,
+        mode: top.mode.unwrap_or(ModeSetting { mode: Mode::Enforce, until: None }),
+        processings: declared.processings.entries().map(|(value, _)| (value.id.clone(), value.clone())).collect(),
+        sources: declared.sources.values(),
+        recipients: declared.recipients.values(),
+        transfers: declared.transfers.values(),
+        allowances: declared.allowances.values(),
+        controller: declared.controller,
+        orders,
+        notifications,
+        canonical,
+    }
+}
+
+/// The top level of all files together.
+struct Top<'a> {
+    collector: &'a Collector<'a>,
+    mode: Option<ModeSetting>,
+    controller: Option<Controller>,
+    /// Canonical form of the keys that stand once in a register.
+    form: Map<String, Json>,
+    lists: BTreeMap<&'static str, Vec<&'a Node>>,
+}
+
+/// The keys that hold a list of entries.
+const LISTS: [&str; 7] = ["processing", "sources", "recipients", "transfers", "allowances", "orders", "notifications"];
+/// The keys that a register has once, in whichever file.
+const SINGLE: [&str; 3] = ["mode", "controller", "retention"];
+
+impl<'a> Top<'a> {
+    fn gather(files: &'a [Node], collector: &'a Collector<'a>) -> Top<'a> {
+        let mut top = Top { collector, mode: None, controller: None, form: Map::new(), lists: BTreeMap::new() };
+        let mut first: BTreeMap<&'static str, Place> = BTreeMap::new();
+        for node in files.iter().filter(|node| !is_null(node)) {
+            let Some(fields) = Fields::open(node, "a policy file", collector) else { continue };
+            top.file(fields, &mut first);
+        }
+        // Any file may name the schema, and a register without the key is of the same schema.
+        top.form.insert("schema".to_owned(), Json::from(SCHEMA));
+        if top.form.get("mode").is_some_and(|mode| mode == "enforce") {
+            top.form.remove("mode");
+        }
+        top
+    }
+
+    fn file(&mut self, mut fields: Fields<'a>, first: &mut BTreeMap<&'static str, Place>) {
+        fields.optional("schema", choice(&[(SCHEMA, ())]));
+        let mode = parties::mode(&mut fields);
+        let controller = fields.map("controller", "the controller", parties::controller);
+        if fields.optional("retention", scalar::period).is_some() {
+            let problem = Problem::new("`retention` of records is not built yet: records are kept without end");
+            self.collector.warn(fields.places().of("retention"), problem);
+        }
+        fields.not_built("categories", "this build knows the categories of DPV and its own");
+        for key in LISTS {
+            let Some(node) = fields.node(key) else { continue };
+            match &node.value {
+                Value::List(entries) => self.lists.entry(key).or_default().extend(entries),
+                Value::Broken => {}
+                Value::Scalar(_) | Value::Map(_) => {
+                    let problem = Problem::new(format!("`{key}` is a list")).hint("begin each entry with `- `");
+                    self.collector.fault(node.place, problem);
+                }
+            }
+        }
+        let (form, places) = fields.close();
+        for key in SINGLE {
+            let Some(place) = places.written(key) else { continue };
+            match first.entry(key) {
+                Slot::Vacant(slot) => {
+                    slot.insert(place);
+                }
+                Slot::Occupied(slot) => {
+                    let message = format!("`{key}` is written twice, first at {}", self.collector.cite(*slot.get()));
+                    self.collector.fault(place, Problem::new(message).hint("a register has one; keep one of the two"));
+                }
+            }
+        }
+        self.mode = self.mode.or(mode);
+        self.controller = self.controller.take().or(controller);
+        if let Json::Object(form) = form {
+            self.form.extend(form);
+        }
+    }
+
+    fn entries(&self, key: &str) -> &[&'a Node] {
+        self.lists.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    fn table<T>(
+        &self,
+        key: &str,
+        what: &'static str,
+        mut read: impl FnMut(&mut Fields<'a>, Option<Id>) -> Option<T>,
+    ) -> Table<T> {
+        let mut table = Table::new();
+        for node in self.entries(key) {
+            let Some(mut fields) = Fields::open(node, what, self.collector) else { continue };
+            let id = fields.required("id", scalar::id);
+            let value = read(&mut fields, id.clone()).map(Arc::new);
+            let (form, places) = fields.close();
+            let Some(id) = id else { continue };
+            match table.0.entry(id) {
+                Slot::Vacant(slot) => {
+                    slot.insert(Entry { value, places, form });
+                }
+                Slot::Occupied(slot) => self.twice(slot.key(), what, &places, &slot.get().places),
+            }
+        }
+        table
+    }
+
+    fn twice(&self, id: &Id, what: &str, places: &Places, first: &Places) {
+        let message = format!("{what} `{id}` is written twice, first at {}", self.collector.cite(first.of("id")));
+        self.collector.fault(places.of("id"), Problem::new(message).hint("give one of the two another id"));
+    }
+}
+
+/// The schema that this build reads.
+const SCHEMA: &str = "tasrih/1";
+
+fn is_null(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if scalar.kind() == Kind::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(files: &[&str]) -> Vec<Text> {
+        let named = files.iter().enumerate();
+        named.map(|(position, text)| Text { name: format!("{position}.yaml"), text: (*text).to_owned() }).collect()
+    }
+
+    #[test]
+    fn no_files_and_empty_files_declare_nothing() {
+        let none = compile(&[]).expect("an empty register is one").register;
+        let empty = compile(&texts(&["", "# nothing yet\n", "---\n", "sources: []\n"])).expect("so is this").register;
+        assert_eq!(none.canonical.as_ref(), r#"{"schema":"tasrih/1"}"#);
+        assert_eq!(none.version, empty.version);
+        assert!(none.transfers.is_empty() && none.allowances.is_empty() && none.controller.is_none());
+    }
+
+    #[test]
+    fn an_entry_at_fault_is_no_second_fault_where_it_is_referred_to() {
+        let faults = compile(&texts(&["processing: [{id: cctv, purposes: [dpv:Nothing], data_categories: [pd:Picture]}]\ntransfers: [{id: t, processing: cctv}]"])).expect_err("faulty");
+        assert!(!faults.0.iter().any(|fault| fault.message.contains("there is no processing")), "{faults}");
+    }
+}

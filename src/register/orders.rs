@@ -1,0 +1,161 @@
+//! Reads an authority's orders, with their lifts, and what was told to the authority.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
+use jiff::civil::Date;
+use serde_json::Value as Json;
+
+use super::compile::Declared;
+use super::document::Node;
+use super::fault::{Collector, Problem, meant};
+use super::fields::{Fields, Places, sorted};
+use super::scalar::{self, choice};
+use super::{Notification, Order, OrderAction, Scope};
+
+/// All orders, lifts applied, in the order of authority and reference; and their canonical form.
+pub fn orders<'a>(nodes: &[&'a Node], declared: &Declared, collector: &'a Collector<'a>) -> (Vec<Order>, Json) {
+    let mut orders: BTreeMap<(String, String), (Order, Places)> = BTreeMap::new();
+    let mut forms = Vec::new();
+    for node in nodes {
+        let Some(mut fields) = Fields::open(node, "an order", collector) else { continue };
+        let order = order(&mut fields, declared);
+        let (form, places) = fields.close();
+        forms.push(form);
+        let Some(order) = order else { continue };
+        match orders.entry((order.authority.clone(), order.reference.clone())) {
+            Slot::Vacant(slot) => {
+                slot.insert((order, places));
+            }
+            Slot::Occupied(slot) => {
+                let first = collector.cite(slot.get().1.of("ref"));
+                let message =
+                    format!("order `{}` of {} is written twice, first at {first}", order.reference, order.authority);
+                collector.fault(
+                    places.of("ref"),
+                    Problem::new(message).hint("a lift is an entry with a reference of its own"),
+                );
+            }
+        }
+    }
+    lift(&mut orders, collector);
+    (orders.into_values().map(|(order, _)| order).collect(), sorted(forms))
+}
+
+/// What was told to the authority, as written; and its canonical form.
+pub fn notifications<'a>(nodes: &[&'a Node], collector: &'a Collector<'a>) -> (Vec<Notification>, Json) {
+    let mut notifications = Vec::new();
+    let mut forms = Vec::new();
+    for node in nodes {
+        let Some(mut fields) = Fields::open(node, "a notification", collector) else { continue };
+        notifications.extend(notification(&mut fields));
+        forms.push(fields.close().0);
+    }
+    (notifications, sorted(forms))
+}
+
+fn notification(fields: &mut Fields<'_>) -> Option<Notification> {
+    let change = fields.required("change", scalar::text);
+    let authority = fields.required("authority", scalar::text);
+    let date = fields.required("date", scalar::date);
+    let reference = fields.optional("ref", scalar::text);
+    Some(Notification { change: change?, authority: authority?, date: date?, reference })
+}
+
+#[derive(Clone, Copy)]
+enum Action {
+    Suspend,
+    Comply,
+    Lift,
+}
+
+fn order(fields: &mut Fields<'_>, declared: &Declared) -> Option<Order> {
+    let authority = fields.required("authority", scalar::text);
+    let reference = fields.required("ref", scalar::text);
+    let date = fields.optional("date", scalar::date);
+    let action = fields.required(
+        "action",
+        choice(&[("suspend", Action::Suspend), ("comply", Action::Comply), ("lift", Action::Lift)]),
+    );
+    let scope = fields.optional("scope", |scalar| {
+        let (scope, canonical) = scalar::scope(scalar)?;
+        resolve(&scope, declared)?;
+        Ok((scope, canonical))
+    });
+    let due = fields.optional("due", scalar::date);
+    let note = fields.optional("note", scalar::text);
+    let lifts = fields.optional("lifts", scalar::text);
+    let action = match action? {
+        Action::Suspend => {
+            only(fields, "suspend", "scope", &["due", "lifts"]);
+            OrderAction::Suspend { scope: scope?, lifted: false }
+        }
+        Action::Comply => {
+            only(fields, "comply", "", &["scope", "lifts"]);
+            OrderAction::Comply { due, note }
+        }
+        Action::Lift => {
+            only(fields, "lift", "lifts", &["scope", "due"]);
+            OrderAction::Lift { lifts: lifts? }
+        }
+    };
+    Some(Order { authority: authority?, reference: reference?, date, action })
+}
+
+/// A scope that names nothing declared would stop nothing, and nobody would notice.
+fn resolve(scope: &Scope, declared: &Declared) -> Result<(), Problem> {
+    match scope {
+        Scope::Transfer(id) => declared.transfers.require(id, "transfer"),
+        Scope::Recipient(id) => declared.recipients.require(id, "recipient"),
+        Scope::Source(id) => declared.sources.require(id, "source"),
+        Scope::Country(_) | Scope::Everything => Ok(()),
+    }
+}
+
+fn only(fields: &Fields<'_>, action: &str, needed: &str, refused: &[&str]) {
+    if !needed.is_empty() && fields.places().written(needed).is_none() {
+        let problem = Problem::new(format!("`action: {action}` needs `{needed}`"));
+        fields.collector().fault(fields.places().of("action"), problem);
+    }
+    for key in refused {
+        fields.refuse(key, Problem::new(format!("`{key}` means nothing with `action: {action}`")).hint("leave it out"));
+    }
+}
+
+/// Marks what is lifted. A lift names a suspension of the same authority.
+fn lift(orders: &mut BTreeMap<(String, String), (Order, Places)>, collector: &Collector<'_>) {
+    let lifts: Vec<(String, String, Option<Date>, Places)> = orders
+        .values()
+        .filter_map(|(order, places)| match &order.action {
+            OrderAction::Lift { lifts } => Some((order.authority.clone(), lifts.clone(), order.date, places.clone())),
+            OrderAction::Suspend { .. } | OrderAction::Comply { .. } => None,
+        })
+        .collect();
+    for (authority, reference, date, places) in lifts {
+        let known: Vec<String> = suspensions(orders, &authority);
+        match orders.get_mut(&(authority.clone(), reference.clone())) {
+            Some((Order { action: OrderAction::Suspend { lifted, .. }, date: suspended, .. }, _)) => {
+                *lifted = true;
+                if let (Some(suspended), Some(date)) = (suspended, date)
+                    && date < *suspended
+                {
+                    let problem = Problem::new(format!("lifted on {date}, before the suspension of {suspended}"));
+                    collector.warn(places.of("date"), problem);
+                }
+            }
+            _ => {
+                let message = format!("{authority} has no suspension `{reference}` to lift");
+                let hint = meant(&reference, known.iter().map(String::as_str));
+                collector.fault(places.of("lifts"), Problem { message, hint });
+            }
+        }
+    }
+}
+
+fn suspensions(orders: &BTreeMap<(String, String), (Order, Places)>, authority: &str) -> Vec<String> {
+    let of_authority = orders.values().filter(|(order, _)| order.authority == authority);
+    of_authority
+        .filter(|(order, _)| matches!(order.action, OrderAction::Suspend { .. }))
+        .map(|(order, _)| order.reference.clone())
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! Which source an exchange comes from.
+//!
+//! Everything written on a source must match: network and certificate and user. Among those that match, the one with
+//! more kinds of proof wins, then the one whose matching network has the longest prefix. Sources that stay equal for
+//! some address are a fault of the register; should a peer still prove two at once (a certificate with two names), it is
+//! known as neither.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+use super::{Register, Source};
+
+/// How well a source is proved; the greater one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Proof {
+    /// How many of network, certificate and user are written.
+    kinds: u8,
+    /// Prefix length of the longest network that matches; `None` where none is written.
+    prefix: Option<u8>,
+}
+
+impl Register {
+    /// The source that a peer with this address, these certificate names and this user is; `None` where it is none, or
+    /// more than one.
+    pub fn source_of(&self, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<&Arc<Source>> {
+        let address = address.to_canonical();
+        let mut best: Option<(Proof, &Arc<Source>)> = None;
+        let mut equal = false;
+        for source in &self.sources {
+            let Some(proof) = prove(source, address, certificate, user) else { continue };
+            match best.map_or(Ordering::Greater, |(least, _)| proof.cmp(&least)) {
+                Ordering::Greater => (best, equal) = (Some((proof, source)), false),
+                Ordering::Equal => equal = true,
+                Ordering::Less => {}
+            }
+        }
+        best.filter(|_| !equal).map(|(_, source)| source)
+    }
+}
+
+fn prove(source: &Source, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<Proof> {
+    let mut proof = Proof { kinds: 0, prefix: None };
+    if !source.networks.is_empty() {
+        proof.kinds += 1;
+        proof.prefix = Some(longest_prefix(&source.networks, address)?);
+    }
+    if let Some(wanted) = &source.client_certificate {
+        proof.kinds += 1;
+        // Names of certificates are host names, which have no case.
+        certificate.iter().find(|name| name.eq_ignore_ascii_case(wanted))?;
+    }
+    if let Some(wanted) = &source.user {
+        proof.kinds += 1;
+        user.filter(|user| user == wanted)?;
+    }
+    // A source without any proof is a fault of the register; it must not match everybody.
+    (proof.kinds > 0).then_some(proof)
+}
+
+fn longest_prefix(networks: &[IpNetwork], address: IpAddr) -> Option<u8> {
+    networks.iter().filter(|network| network.contains(address)).map(IpNetwork::prefix).max()
+}
+
+/// A network at which two sources stay equal for some peer: as many kinds of proof, nothing that tells their proofs
+/// apart, and one network of both. `Some(None)` where neither has networks.
+pub fn tie(left: &Source, right: &Source) -> Option<Option<IpNetwork>> {
+    let kinds = |source: &Source| {
+        [!source.networks.is_empty(), source.client_certificate.is_some(), source.user.is_some()]
+            .iter()
+            .filter(|kind| **kind)
+            .count()
+    };
+    let certificates = (&left.client_certificate, &right.client_certificate);
+    let apart = matches!(certificates, (Some(left), Some(right)) if !left.eq_ignore_ascii_case(right))
+        || matches!((&left.user, &right.user), (Some(left), Some(right)) if left != right);
+    if apart || kinds(left) != kinds(right) {
+        return None;
+    }
+    if left.networks.is_empty() && right.networks.is_empty() {
+        return Some(None);
+    }
+    left.networks.iter().find(|network| right.networks.contains(network)).map(|network| Some(*network))
+}

@@ -1,0 +1,158 @@
+//! Interception and what follows from it: `required` against `never`, rules that cannot be kept inside a tunnel, and
+//! the one exception that lets an allowance pass unread.
+
+use super::checks::sources_of;
+use super::compile::Declared;
+use super::fault::{Collector, Problem};
+use super::fields::Places;
+use super::{Allowance, Endpoint, From, Interception, Source};
+use crate::destination::{HostPattern, Scheme};
+
+/// Checks every pair of a source and a destination that a transfer or an allowance joins.
+pub fn check(declared: &Declared, collector: &Collector<'_>) {
+    for (transfer, places) in declared.transfers.entries() {
+        let joint = Joint {
+            what: "a transfer",
+            from: &transfer.from,
+            endpoints: &transfer.to.endpoints,
+            places,
+            declared,
+            collector,
+        };
+        joint.conflicts();
+        joint.rules_in_tunnels();
+    }
+    for (allowance, places) in declared.allowances.entries() {
+        let joint = Joint {
+            what: "an allowance",
+            from: &allowance.from,
+            endpoints: &allowance.to,
+            places,
+            declared,
+            collector,
+        };
+        joint.conflicts();
+        match &allowance.unread {
+            Some(_) => joint.unread(allowance),
+            None => joint.unread_allowance(),
+        }
+    }
+}
+
+/// One side of a register's permission beside the other: its sources and its destinations.
+struct Joint<'d> {
+    what: &'static str,
+    from: &'d From,
+    endpoints: &'d [Endpoint],
+    places: &'d Places,
+    declared: &'d Declared,
+    collector: &'d Collector<'d>,
+}
+
+/// Rules about requests, which nobody sees inside a tunnel.
+const REQUEST_RULES: [&str; 4] = ["requests", "limits.min_interval", "limits.max_per_day", "limits.max_body"];
+
+impl<'d> Joint<'d> {
+    /// Each source with each destination that needs interception to be read.
+    fn pairs(&self) -> impl Iterator<Item = (&'d Source, &'d Endpoint)> {
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Https);
+        sources_of(self.from, self.declared)
+            .flat_map(move |(source, _)| endpoints.clone().map(move |endpoint| (source, endpoint)))
+    }
+
+    fn tunnel(&self) -> Option<(&'d Source, &'d Endpoint)> {
+        self.pairs()
+            .find(|(source, endpoint)| [source.interception, endpoint.interception].contains(&Interception::Never))
+    }
+
+    fn conflicts(&self) {
+        for (source, endpoint) in self.pairs() {
+            let (required, never) = match (source.interception, endpoint.interception) {
+                (Interception::Required, Interception::Never) => {
+                    (format!("source `{}`", source.id), format!("`{}`", endpoint.host))
+                }
+                (Interception::Never, Interception::Required) => {
+                    (format!("`{}`", endpoint.host), format!("source `{}`", source.id))
+                }
+                _ => continue,
+            };
+            let message = format!(
+                "{required} says `interception: required`, and {never} says `never`: {} cannot join them",
+                self.what
+            );
+            self.collector.fault(
+                self.places.of("from"),
+                Problem::new(message).hint("change one of the two, or leave the source out of `from`"),
+            );
+        }
+    }
+
+    fn rules_in_tunnels(&self) {
+        let Some((source, endpoint)) = self.tunnel() else { return };
+        for rule in REQUEST_RULES {
+            let Some(place) = self.places.written(rule) else { continue };
+            let message = format!(
+                "`{rule}` cannot be enforced: source `{}` reaches `{}` through a tunnel",
+                source.id, endpoint.host
+            );
+            let hint = "leave it out, or allow interception; `max_bytes_per_day` and `max_duration` hold in a tunnel";
+            self.collector.fault(place, Problem::new(message).hint(hint));
+        }
+    }
+
+    /// An allowance passes only what was read.
+    fn unread_allowance(&self) {
+        let Some((source, endpoint)) = self.tunnel() else { return };
+        let message = format!(
+            "source `{}` reaches `{}` through a tunnel, and an allowance passes only what was read",
+            source.id, endpoint.host
+        );
+        let problem = Problem::new(message);
+        // Under `from: [any]` it works for the other sources; a listed source, or a destination, says it on purpose.
+        match self.from {
+            From::Any if endpoint.interception != Interception::Never => {
+                self.collector
+                    .warn(self.places.of("from"), problem.hint("it is refused for that source with `uninspectable`"));
+            }
+            From::Any | From::Sources(_) => {
+                self.collector
+                    .fault(self.places.of("to"), problem.hint("allow interception, or write an `unread` exception"));
+            }
+        }
+    }
+
+    fn unread(&self, allowance: &Allowance) {
+        for (position, endpoint) in self.endpoints.iter().enumerate() {
+            let place = self.places.of(&format!("to[{position}].host"));
+            if !matches!(endpoint.host, HostPattern::Exact(_)) {
+                let message = format!("`unread` is for named hosts, and `{}` is none", endpoint.host);
+                self.collector.fault(place, Problem::new(message).hint("name the hosts"));
+            }
+            if endpoint.scheme == Scheme::Http {
+                let message = format!(
+                    "`unread` is for tunnels, and `{}` has `scheme: http`, which is always read",
+                    endpoint.host
+                );
+                self.collector.fault(place, Problem::new(message).hint("give it an allowance of its own"));
+            }
+        }
+        for (source, _) in sources_of(self.from, self.declared).filter(|(source, _)| !source.carries.is_empty()) {
+            let message = format!("`unread` is never for a source with `carries`, and `{}` is one", source.id);
+            self.collector
+                .fault(self.places.of("from"), Problem::new(message).hint("list the other sources in `from`"));
+        }
+        self.rules_in_tunnels();
+        let until = allowance.unread.as_ref().map_or_else(String::new, |unread| unread.until.to_string());
+        let hosts: Vec<String> = allowance.to.iter().map(|endpoint| endpoint.host.to_string()).collect();
+        let message = format!("traffic to {} is not inspected until {until}", hosts.join(", "));
+        self.collector
+            .warn(self.places.of("unread"), Problem::new(message).hint("it is counted as not inspected everywhere"));
+        if self.tunnel().is_none() {
+            let message = "`unread` has no effect: neither a source nor a destination says `interception: never`";
+            self.collector.warn(
+                self.places.of("unread"),
+                Problem::new(message).hint("write `interception: never` on the destination"),
+            );
+        }
+    }
+}
