@@ -1,1 +1,90 @@
-//! To be furnished.
+//! TLS in both directions: the leg to the client, where we are the server with a certificate of the organisation's
+//! own authority, and the leg to the recipient, where we are the client.
+//!
+//! - [`authority`]: the interception authority, its leaf certificates, the handshake with a client.
+//! - [`trust`]: the roots, the handshake with a recipient, what was verified.
+//! - [`client_hello`]: a ClientHello read off a stream without losing its bytes, for tunnels; [`wire`] reads the bytes.
+//! - [`issue`]: how a certificate of ours looks.
+//! - [`recipient`]: acceptors for the demo and the tests, which count what a handshake took.
+//! - [`private_key`]: key files that only their owner may read.
+//!
+//! rustls is named in this room only. Nothing here decides: it states facts ([`crate::policy::TlsFacts`],
+//! [`ClientHelloFacts`]) and closed faults, and the corridor asks `policy/` what they mean.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::{AlertDescription, SupportedProtocolVersion};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub mod authority;
+pub mod client_hello;
+pub mod issue;
+pub mod private_key;
+pub mod recipient;
+pub mod trust;
+pub mod wire;
+
+pub use authority::{AcceptFault, Authority, AuthorityFault, ServerStream};
+pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
+pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault};
+
+/// The one application protocol spoken on both legs.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// TLS 1.2 at least: what is older is not even built.
+const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// A fatal `access_denied` alert (RFC 8446 §6.2) as a plaintext record, for a tunnel that is refused after its 200.
+///
+/// It may only be sent in place of a ServerHello: afterwards a peer expects records under the session's keys.
+pub const ACCESS_DENIED: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+
+/// A fatal `protocol_version` alert. rustls itself answers old clients with `handshake_failure`, which says less.
+const PROTOCOL_VERSION: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
+
+/// A provider of our own making: the process-wide default of rustls is mutable state that anyone may set.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo, as pins are written (RFC 7469 §2.4); `None` if it is no certificate.
+pub fn spki_sha256(certificate_der: &[u8]) -> Option<[u8; 32]> {
+    let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
+    Some(Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into())
+}
+
+/// The name of an alert as RFC 8446 §6 prints it: `unknown_ca`; an unassigned one by its number.
+fn alert_name(alert: AlertDescription) -> String {
+    let Some(camel) = alert.as_str() else { return format!("alert {}", u8::from(alert)) };
+    // rustls writes the registered names in camel case; `UnknownCA` is the one with an abbreviation at its end.
+    let mut name = String::with_capacity(camel.len() + 4);
+    let mut after_lower = false;
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() && after_lower {
+            name.push('_');
+        }
+        after_lower = letter.is_ascii_lowercase();
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_names_of_rfc_8446() {
+        assert_eq!(alert_name(AlertDescription::UnknownCA), "unknown_ca");
+        assert_eq!(alert_name(AlertDescription::BadCertificate), "bad_certificate");
+        assert_eq!(alert_name(AlertDescription::ProtocolVersion), "protocol_version");
+        assert_eq!(alert_name(AlertDescription::Unknown(200)), "alert 200");
+    }
+
+    #[test]
+    fn the_refusing_alert_is_access_denied() {
+        assert_eq!(ACCESS_DENIED[6], u8::from(AlertDescription::AccessDenied));
+    }
+}

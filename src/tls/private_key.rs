@@ -1,0 +1,68 @@
+//! Private keys in files: made with mode 0600, and refused when others may read them.
+//!
+//! The check is made on the opened file, so that what was checked is what is read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A key file larger than this is something else.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileFault {
+    /// It cannot be opened, read or written.
+    #[error("cannot use key file `{}`", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// Group or others have some right on it.
+    #[error("key file `{}` is open to others (mode {mode:04o}); run `chmod 600 {}`", path.display(), path.display())]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a folder, a device, or far too large for a key.
+    #[error("key file `{}` is not a regular file of at most {MAX_KEY_FILE} bytes", path.display())]
+    NotAKeyFile {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads a key file whose owner alone has rights on it.
+pub fn read(path: &Path) -> Result<String, KeyFileFault> {
+    let unusable = |source| KeyFileFault::Unusable { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(unusable)?;
+    let metadata = file.metadata().map_err(unusable)?;
+    if !metadata.is_file() || metadata.len() > MAX_KEY_FILE {
+        return Err(KeyFileFault::NotAKeyFile { path: path.to_owned() });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileFault::OpenToOthers { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unusable)?;
+    Ok(text)
+}
+
+/// Writes a new key file with mode 0600 and syncs it; a file that is already there is never touched.
+pub fn create(path: &Path, text: &str) -> Result<(), KeyFileFault> {
+    let unusable = |source| KeyFileFault::Unusable { path: path.to_owned(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unusable)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(unusable)
+}
+
+/// The permission bits of a file, for showing.
+pub fn mode(path: &Path) -> io::Result<u32> {
+    Ok(std::fs::metadata(path)?.mode() & 0o7777)
+}
