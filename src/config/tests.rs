@@ -1,0 +1,182 @@
+//! Configurations as written, and what they become or what is said of them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::register::fault::Text;
+
+fn read_text(text: &str) -> Result<Loaded, String> {
+    read(&Text { name: "tasrih.yaml".to_owned(), text: text.to_owned() }).map_err(|faults| faults.to_string())
+}
+
+fn settings(text: &str) -> Settings {
+    match read_text(text) {
+        Ok(loaded) => loaded.settings,
+        Err(faults) => panic!("{text}\n{faults}"),
+    }
+}
+
+#[test]
+fn no_key_and_every_key_at_its_default_are_one() {
+    assert_eq!(settings(""), Settings::default());
+    assert_eq!(settings("# nothing\n"), Settings::default());
+    let written = r#"
+node: egress-1
+listeners:
+  - {name: inside, bind: "127.0.0.1:3128", entry: forward}
+admin: {bind: "127.0.0.1:9180"}
+interception: {certificate: certs/ca.pem, key: certs/ca.key}
+upstream: {roots: [system], hosts: {}, resolver: system}
+internal_destinations: []
+limits: {hold_memory: 1MiB, hold: 64MiB, held_total: 1GiB, connections: 10000, header_time: PT10S, idle: PT60S, drain: PT10S}
+state: var
+"#;
+    assert_eq!(settings(written), Settings::default());
+}
+
+#[test]
+fn every_key_is_read() {
+    let read = settings(
+        r#"
+node: rabat-2
+listeners:
+  - {bind: "10.0.0.1:3128", entry: forward}
+  - {name: six, bind: "[::1]:0", entry: forward}
+admin: {bind: "127.0.0.1:9999"}
+interception: {certificate: /etc/tasrih/ca.pem, key: /etc/tasrih/ca.key}
+upstream: {roots: [/etc/tasrih/partner.pem, system], hosts: {Intake.Ministry-A.example.: [10.0.0.7, "2001:db8::7"]}}
+internal_destinations: [10.30.0.0/16, 192.168.7.9]
+limits: {hold_memory: 64KiB, hold: 4MiB, held_total: 256MiB, connections: 500, header_time: PT5S, idle: PT2M, drain: PT1M}
+state: /var/lib/tasrih
+"#,
+    );
+    assert_eq!(read.node, "rabat-2");
+    let names: Vec<&str> = read.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    assert_eq!(names, ["10.0.0.1:3128", "six"]);
+    assert_eq!(read.admin.port(), 9999);
+    assert_eq!(read.upstream.roots, [Root::File("/etc/tasrih/partner.pem".into()), Root::System]);
+    let hosts: Vec<(&str, usize)> =
+        read.upstream.hosts.iter().map(|(name, list)| (name.as_str(), list.len())).collect();
+    assert_eq!(hosts, [("intake.ministry-a.example", 2)]);
+    assert_eq!(read.internal_destinations.len(), 2);
+    assert_eq!((read.limits.hold_memory, read.limits.hold, read.limits.held_total), (64 << 10, 4 << 20, 256 << 20));
+    assert_eq!((read.limits.connections, read.limits.idle), (500, Duration::from_secs(120)));
+    assert_eq!(read.state, PathBuf::from("/var/lib/tasrih"));
+}
+
+/// Each text, and what stands in its fault or hint.
+const FAULTS: &[(&str, &[&str])] = &[
+    ("lisseners: []", &["unknown key `lisseners` in the configuration", "did you mean `listeners`?"]),
+    ("node: a\nnode: b", &["`node` is written twice"]),
+    ("node: Rabat 2", &["`Rabat 2` is not an id"]),
+    ("node: 7", &["`7` is a number, and text is wanted"]),
+    ("- a", &["the configuration is a map of keys, not a list"]),
+    ("listeners: []", &["`listeners` is an empty list"]),
+    ("listeners: [{entry: forward}]", &["a listener needs `bind`"]),
+    ("listeners: [{bind: '127.0.0.1:1'}]", &["a listener needs `entry`"]),
+    (
+        "listeners: [{bind: 'localhost:3128', entry: forward}]",
+        &["`localhost:3128` is not an address with a port", "[::]:3128"],
+    ),
+    ("listeners: [{bind: 3128, entry: forward}]", &["`3128` is a number"]),
+    ("listeners: [{bind: '127.0.0.1:1', entry: foward}]", &["`foward` is not known here", "did you mean `forward`?"]),
+    ("listeners: [{bind: '127.0.0.1:1', entry: socks5}]", &["`socks5` is not built yet"]),
+    ("listeners: [{bind: '127.0.0.1:1', entry: transparent-tls}]", &["`transparent-tls` is not built yet"]),
+    ("listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {key: k}}]", &["`tls` is not built yet"]),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, proxy_protocol: [10.0.0.0/29]}]",
+        &["`proxy_protocol` is not built yet"],
+    ),
+    ("listeners: [{bind: '127.0.0.1:1', entry: forward, tproxy: true}]", &["`tproxy` is not built yet"]),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward}, {bind: '127.0.0.1:1', entry: forward}]",
+        &["`127.0.0.1:1` meets `127.0.0.1:1`, taken at tasrih.yaml:1:20"],
+    ),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward}, {bind: '[::]:1', entry: forward}]",
+        &["`[::]:1` meets `127.0.0.1:1`"],
+    ),
+    (
+        "listeners: [{bind: '0.0.0.0:9180', entry: forward}]",
+        &["`0.0.0.0:9180` of this listener meets `127.0.0.1:9180`, the default of `admin`"],
+    ),
+    ("admin: {bind: '127.0.0.1:3128'}", &["meets `127.0.0.1:3128`, the default of `listeners`"]),
+    ("admin: {}", &["the admin listener needs `bind`"]),
+    ("users: users.txt", &["`users` is not built yet"]),
+    ("metrics: {bind: '127.0.0.1:1'}", &["`metrics` is not built yet", "`admin`"]),
+    ("interception: {certificate: ca.pem, key: ca.pem}", &["`ca.pem` is both certificate and key"]),
+    ("upstream: {roots: []}", &["`roots` is an empty list"]),
+    ("upstream: {roots: system}", &["`roots` is a list, not a single value", "[system]"]),
+    ("upstream: {resolver: 9.9.9.9}", &["`9.9.9.9` is not known here"]),
+    ("upstream: {hosts: [a.example]}", &["`hosts` is a map from names to lists of addresses"]),
+    ("upstream: {hosts: {a.example: 10.0.0.7}}", &["`a.example` needs a list of addresses", "`a.example: [10.0.0.7]`"]),
+    ("upstream: {hosts: {a.example: []}}", &["`a.example` needs a list of addresses"]),
+    ("upstream: {hosts: {a.example: [10.0.0.300]}}", &["`10.0.0.300` is not an address"]),
+    (
+        "upstream: {hosts: {a.example: ['::ffff:10.0.0.7']}}",
+        &["is an IPv4 address written as IPv6", "write `10.0.0.7`"],
+    ),
+    ("upstream: {hosts: {10.0.0.7: [10.0.0.8]}}", &["`10.0.0.7` is an address, and a name is wanted"]),
+    ("upstream: {hosts: {a.example: [10.0.0.7], A.example: [10.0.0.8]}}", &["`A.example` is `a.example` again"]),
+    ("upstream: {hosts: {0x7f.1: [10.0.0.8]}}", &["0x7f.1"]),
+    ("internal_destinations: [10.0.0.1/8]", &["`10.0.0.1/8` is an address inside a network", "10.0.0.0/8"]),
+    ("internal_destinations: ['0.0.0.0/0']", &["`0.0.0.0/0` opens every address"]),
+    ("limits: {hold: 64}", &["`hold_memory` (1048576 bytes) is more than `hold` (64 bytes)"]),
+    (
+        "limits: {hold: 2GiB}",
+        &["`hold` (2147483648 bytes) is more than `held_total` (1073741824 bytes)", "raise `held_total`"],
+    ),
+    ("limits: {hold: 64MB}", &["`64MB` is not a size"]),
+    ("limits: {connections: 0}", &["`0` is not a whole number from 1"]),
+    ("limits: {idle: 60}", &["`60` is not a duration", "ISO 8601"]),
+    ("limits: {idle: PT0S}", &["`PT0S` is not a duration"]),
+    ("limits: {holds: 1MiB}", &["unknown key `holds` in the limits", "did you mean `hold`?"]),
+    ("state: ''", &["the text is empty"]),
+    ("state:", &["`state` has no value"]),
+    ("state: &here var", &["an anchor (`&here`) is not read"]),
+    ("---\nnode: a\n---\nnode: b", &["a second document begins here"]),
+];
+
+#[test]
+fn each_fault_is_told() {
+    for (text, expected) in FAULTS {
+        let Err(faults) = read_text(text) else { panic!("no fault in: {text}") };
+        for part in *expected {
+            assert!(faults.contains(part), "{text}\nwanted: {part}\ngot: {faults}");
+        }
+    }
+}
+
+#[test]
+fn near_misses_pass() {
+    let fine = [
+        "listeners: [{bind: '127.0.0.1:0', entry: forward}, {bind: '127.0.0.1:0', entry: forward}]",
+        "listeners: [{bind: '0.0.0.0:1', entry: forward}, {bind: '[::1]:1', entry: forward}]",
+        "listeners: [{bind: '127.0.0.1:1', entry: forward}, {bind: '127.0.0.2:1', entry: forward}]",
+        "listeners: [{bind: '127.0.0.1:9180', entry: forward}]\nadmin: {bind: '127.0.0.1:9181'}",
+        "interception: {}",
+        "upstream: {hosts: {}}",
+        "internal_destinations: [169.254.169.254]",
+        "limits: {hold_memory: 64MiB}",
+        "limits: {hold: 1GiB}",
+    ];
+    for text in fine {
+        assert!(read_text(text).is_ok_and(|loaded| loaded.warnings.is_empty()), "{text}: {:?}", read_text(text));
+    }
+}
+
+#[test]
+fn all_faults_come_at_once_each_with_its_place() {
+    let faults = read_text("node: A\nlimits: {hold: x, idel: PT1S}\n").expect_err("it has three faults");
+    assert_eq!(faults.lines().filter(|line| line.starts_with("tasrih.yaml:")).count(), 3, "{faults}");
+    assert!(faults.starts_with("tasrih.yaml:1:7: "), "{faults}");
+    assert!(faults.contains("\n   1 | node: A\n     |       ^\n"), "{faults}");
+}
+
+#[test]
+fn an_admin_listener_that_others_reach_is_warned_about() {
+    let loaded = read_text("admin: {bind: '0.0.0.0:9180'}").expect("it is no fault");
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("can be reached from other machines"), "{warnings:?}");
+}
