@@ -185,7 +185,10 @@ impl<'a> Reading<'a> {
         let value = match event {
             Event::Scalar(text, style, anchor, _) => {
                 self.skip_anchor(anchor)?;
-                Value::Scalar(Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain })
+                // The parser gives `~` where nothing is written; only the empty stretch tells the two apart.
+                let written = span.start.index() < span.end.index();
+                let text = if written { text.into_owned() } else { String::new() };
+                Value::Scalar(Scalar { text, plain: style == ScalarStyle::Plain })
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.skip_anchor(anchor)?;
