@@ -245,7 +245,6 @@ impl Kept {
     }
 
     fn denial(&self, stage: Stage) -> Denial {
-        let general = reasons(&self.general);
         let chains = self.chains();
         let first = |chain: &&Vec<&Failure>| chain.iter().map(|failure| failure.reason).min();
         // The candidate that came furthest, unless `observe` would lift that: then what it never lifts is the reason.
@@ -264,11 +263,10 @@ impl Kept {
         let is_limit = matches!(reason, Reason::TooFrequent | Reason::DayLimit | Reason::VolumeLimit);
         Denial {
             source: self.source.clone(),
-            failed: general,
             candidates: self.reports(),
             retry_after: told.iter().filter_map(|failure| failure.retry_after).max().filter(|_| is_limit),
             detail: told.iter().find(|failure| failure.reason == reason).map(|failure| failure.detail.clone()),
-            trace: self.trace(),
+            trace: Arc::new(self.trace()),
             ..Denial::new(reason, stage)
         }
     }
@@ -289,6 +287,16 @@ impl Kept {
         let own = self.source.iter().filter_map(|source| source.mode);
         let candidates = self.standings.iter().filter_map(|standing| standing.candidate.mode());
         own.chain(candidates).map(|setting| setting.on(day)).max().unwrap_or_else(|| self.register.mode.on(day))
+    }
+
+    /// A denial whose cause lies outside the register, with what is known of source and candidates.
+    pub(super) fn told(&self, denial: Denial) -> Denial {
+        Denial {
+            source: denial.source.or_else(|| self.source.clone()),
+            candidates: self.reports(),
+            trace: Arc::new(self.trace()),
+            ..denial
+        }
     }
 
     pub(super) fn reports(&self) -> Vec<CandidateReport> {

@@ -5,7 +5,7 @@ use super::reason::Reason;
 use super::trace::Failure;
 use crate::inspect::{Content, Findings, Unread};
 use crate::register::Source;
-use crate::vocabulary::{Term, TermKind};
+use crate::vocabulary::Term;
 
 /// What content was taken for.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) fn taken(findings: &Findings, source: &Source, candidate: &Candidate)
     taken.categories.extend(findings.found.iter().map(|finding| finding.category.clone()));
     if matches!(findings.content, Content::Image(_) | Content::Video(_)) {
         match source.carries.is_empty() {
-            true => taken.categories.extend(picture()),
+            true => taken.categories.push(Term::PICTURE),
             false => taken.categories.extend_from_slice(&source.carries),
         }
     }
@@ -68,9 +68,4 @@ fn listed(terms: &[&Term]) -> String {
     let verb = if terms.len() == 1 { "is" } else { "are" };
     let names: Vec<&str> = terms.iter().map(|term| term.as_str()).collect();
     format!("{} {verb}", names.join(", "))
-}
-
-/// What an image of a source without `carries` is taken for.
-fn picture() -> Option<Term> {
-    Term::parse("pd:Picture", TermKind::DataCategory).ok()
 }

@@ -11,7 +11,7 @@ use super::candidate::{Kept, Used};
 use super::facts::BodyFacts;
 use super::limits::Reservations;
 use super::reason::Reason;
-use super::trace::Trace;
+use super::trace::{Trace, reasons};
 use crate::inspect::Findings;
 use crate::register::{Allowance, Filing, Id, Receipt, Source, Transfer};
 use crate::vocabulary::Term;
@@ -156,8 +156,6 @@ pub struct Denial {
     pub stage: Stage,
     /// Who sent, where that is known.
     pub source: Option<Arc<Source>>,
-    /// Failing conditions of the exchange itself, whatever the candidate.
-    pub failed: Vec<Reason>,
     /// What failed on each candidate, in the order of their ids, transfers first.
     pub candidates: Vec<CandidateReport>,
     /// When the same may be tried again, for limits.
@@ -166,7 +164,7 @@ pub struct Denial {
     pub detail: Option<String>,
     /// The HTTP status to answer with.
     pub status: u16,
-    pub(super) trace: Trace,
+    pub(super) trace: Arc<Trace>,
 }
 
 impl Denial {
@@ -176,18 +174,17 @@ impl Denial {
             reason,
             stage,
             source: None,
-            failed: vec![reason],
             candidates: Vec::new(),
             retry_after: None,
             detail: None,
             status: reason.status(),
-            trace: Trace::default(),
+            trace: Arc::default(),
         }
     }
 
     /// With the source, where it was known already.
     #[must_use]
-    pub fn from_source(mut self, source: Option<Arc<Source>>) -> Denial {
+    pub fn with_source(mut self, source: Option<Arc<Source>>) -> Denial {
         self.source = source;
         self
     }
@@ -211,6 +208,14 @@ impl Denial {
     pub fn with_retry_after(mut self, after: Duration) -> Denial {
         self.retry_after = Some(after);
         self
+    }
+
+    /// Failing conditions of the exchange itself, whatever the candidate, in the order of the list.
+    pub fn failed(&self) -> Vec<Reason> {
+        match self.trace.general.is_empty() {
+            true => vec![self.reason],
+            false => reasons(&self.trace.general),
+        }
     }
 
     /// Each condition that was judged, with its outcome.
@@ -318,6 +323,12 @@ impl Verdict {
     /// The refusal that `observe` lifted.
     pub fn would_deny(&self) -> Option<&Denial> {
         self.kept.would_deny.as_ref()
+    }
+
+    /// Gives a refusal after the body stage (no record, a client that left) the source and the candidates of this
+    /// verdict. The reservations are still to be taken and given back.
+    pub fn denial(&self, denial: Denial) -> Denial {
+        self.kept.told(denial)
     }
 
     /// Each condition that was judged, with its outcome.

@@ -32,6 +32,9 @@ pub(super) fn judge_filing(register: &Register, transfer: &Transfer, day: Date) 
 
 /// What a regime wants for a transfer abroad, and the transfer has not.
 fn missing(regime: Regime, transfer: &Transfer) -> Option<Failure> {
+    if adequacy::is_domestic(regime, transfer.to.country) {
+        return None;
+    }
     let wanted = wanted(regime, transfer.legal_basis.get(&regime));
     let has_hash = transfer.documents.iter().any(|document| document.sha256.is_some());
     let detail = match wanted {
@@ -65,8 +68,8 @@ fn wanted(regime: Regime, basis: Option<&Term>) -> Wanted {
             Some(_) | None => Wanted::Nothing,
         },
         // 09-08 to a foreign country: a filing granted (F118, or F211 where that lists the transfer). Tunisia, Algeria
-        // and Egypt want an authorisation always; of the others the stricter reading is taken.
-        _ => Wanted::Filing,
+        // and Egypt want an authorisation or licence always; of Senegal's law the stricter reading is taken.
+        Regime::Ma0908 | Regime::Tn200463 | Regime::Dz1807 | Regime::Sn200812 | Regime::Eg151 => Wanted::Filing,
     }
 }
 
@@ -119,6 +122,7 @@ pub(super) fn judge_basis(register: &Register, transfer: &Transfer) -> Vec<Failu
     let country = transfer.to.country;
     let judge = |regime: &Regime| {
         let detail = match transfer.legal_basis.get(regime) {
+            None if adequacy::is_domestic(*regime, country) => return None,
             None => format!("no legal basis is declared for {}", regime.as_str()),
             Some(basis) if adequacy::basis_possible(*regime, basis, country) => return None,
             Some(basis) => format!("{basis} cannot hold for {country} under {}", regime.as_str()),

@@ -155,7 +155,7 @@ fn away(endpoint: &Endpoint, destination: &Destination, is_for_source: bool) -> 
 
 fn method(request: &Request, candidate: &Candidate) -> Option<Failure> {
     let methods = &candidate.requests().methods;
-    let is_declared = methods.is_empty() || methods.iter().any(|method| *method == request.method);
+    let is_declared = methods.is_empty() || methods.contains(&request.method);
     (!is_declared).then(|| {
         let detail = format!("{:?} is not among {}", request.method, methods.join(", "));
         Failure::new(Reason::MethodNotDeclared, detail)

@@ -9,22 +9,25 @@
 //! | `reason.rs`, `sentences.rs` | the closed list of reasons, with their words, statuses and sentences |
 //! | `facts.rs` | what is seen of an exchange, and handed in |
 //! | `decision.rs`, `trace.rs` | what comes out: denial, verdict, and each condition's outcome |
-//! | `stages.rs` | the stages as types, from head to verdict |
+//! | `stages.rs`, `obligations.rs` | the stages as types, from head to verdict |
 //! | `candidate.rs` | the transfers and allowances that match, and which reason a refusal has |
 //! | `head.rs`, `connection.rs`, `content.rs`, `filing.rs`, `tunnel.rs` | the conditions |
 //! | `limits.rs`, `book.rs`, `calendar.rs` | the ledger of the limits |
-//! | `cases.rs`, `document.rs` | policy cases: facts with the decision that is expected |
+//! | `dry.rs`, `cases.rs` | one decision without a network; policy cases with the decision that is expected |
 
 mod book;
 mod calendar;
 mod candidate;
+pub mod cases;
 mod connection;
 mod content;
 mod decision;
+pub mod dry;
 mod facts;
 mod filing;
 mod head;
 mod limits;
+mod obligations;
 mod reason;
 mod sentences;
 mod stages;
@@ -38,7 +41,8 @@ pub use facts::{
     TlsFacts, TlsVersion, TunnelLimits,
 };
 pub use limits::{Ledger, Reservations};
+pub use obligations::Obligations;
 pub use reason::{Language, Reason};
-pub use stages::{Connected, Obligations, Permit, Pinned, admit, connect};
+pub use stages::{Connected, Permit, Pinned, admit, connect};
 pub use trace::{CandidateTrace, Check, Condition, Failure, Trace};
 pub use tunnel::Carriage;

@@ -10,9 +10,10 @@ use super::candidate::{Candidate, Kept, Standing};
 use super::connection;
 use super::content::{judge_categories, taken};
 use super::decision::{Denial, Refused, Stage, Verdict};
-use super::facts::{BodyFacts, ConnectionFacts, Head, TlsVersion, TunnelLimits, is_nothing};
+use super::facts::{BodyFacts, ConnectionFacts, Head, TunnelLimits, is_nothing};
 use super::head::{self, AtHead};
 use super::limits::{Account, Attempt, Charge, Ledger, Reservations};
+use super::obligations::Obligations;
 use super::reason::Reason;
 use super::trace::{Condition, Failure, Trace};
 use super::tunnel::{self, Carriage};
@@ -41,7 +42,7 @@ pub fn admit(
     let mut kept = identify(register, rules, head);
     judge_head(&mut kept, Some(ledger));
     kept.conclude(Stage::Head)?;
-    let obligations = Obligations::of(&kept, ledger);
+    let obligations = Obligations::of(&kept, tunnel_limits(&kept, ledger));
     if kept.would_deny.is_none() {
         reserve(&mut kept, ledger);
     }
@@ -124,41 +125,18 @@ fn charge<'a>(
     Charge { account, limits, zone, time: head.time, attempt, bytes }
 }
 
-/// What the exchange must keep while its candidate is not chosen yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obligations {
-    /// No body beyond this passes under any candidate left: reading may stop there, with `too-large`. `None`: one of
-    /// them bounds nothing.
-    pub max_body: Option<u64>,
-    /// The pins of each candidate left; an empty list accepts whatever the roots vouch for.
-    pub pins: Vec<Vec<[u8; 32]>>,
-    /// The oldest version of TLS to accept.
-    pub min_tls: TlsVersion,
-    /// Set for a tunnel: the strictest of the candidates left.
-    pub tunnel: Option<TunnelLimits>,
-}
-
-impl Obligations {
-    fn of(kept: &Kept, ledger: &Ledger) -> Obligations {
-        let left: Vec<&Candidate> = kept.left().map(|standing| &standing.candidate).collect();
-        let bounds: Option<Vec<u64>> = left.iter().map(|candidate| candidate.limits().max_body).collect();
-        let is_bound = kept.would_deny.is_none();
-        Obligations {
-            max_body: bounds.filter(|_| is_bound).and_then(|bounds| bounds.into_iter().max()),
-            pins: left.iter().map(|candidate| candidate.endpoint().pins.clone()).collect(),
-            min_tls: connection::MIN_TLS,
-            tunnel: kept.head.request.is_none().then(|| tunnel_limits(kept, ledger, &left)),
-        }
+/// What bounds a tunnel; `None` for a request.
+fn tunnel_limits(kept: &Kept, ledger: &Ledger) -> Option<TunnelLimits> {
+    if kept.head.request.is_some() {
+        return None;
     }
-}
-
-fn tunnel_limits(kept: &Kept, ledger: &Ledger, left: &[&Candidate]) -> TunnelLimits {
     let zone = kept.register.time_zone();
     let room = |candidate: &Candidate| {
         let source = kept.source.as_ref().filter(|_| kept.would_deny.is_none())?;
         ledger.room(&charge(candidate, &kept.head, source, &zone, 0))
     };
-    tunnel::limits(left.iter().map(|candidate| (*candidate, room(candidate))))
+    let left = kept.left().map(|standing| &standing.candidate);
+    Some(tunnel::limits(left.map(|candidate| (candidate, room(candidate)))))
 }
 
 /// The head stage is passed: the destination may be resolved.
@@ -198,6 +176,11 @@ impl Permit {
     /// Each condition that was judged so far.
     pub fn trace(&self) -> Trace {
         self.kept.trace()
+    }
+
+    /// A network that some candidate left wants the address to lie in; for dry runs.
+    pub(super) fn declared_network(&self) -> Option<ipnetwork::IpNetwork> {
+        self.kept.left().find_map(|standing| standing.candidate.endpoint().networks.first().copied())
     }
 
     /// Ends the exchange for a cause outside the register (a fault of the way, a client that left), with the
@@ -383,11 +366,6 @@ fn refused(mut kept: Kept, denial: Denial) -> Refused {
 }
 
 fn abandon(mut kept: Kept, denial: Denial) -> Refused {
-    let denial = Denial {
-        source: denial.source.or_else(|| kept.source.clone()),
-        candidates: kept.reports(),
-        trace: kept.trace(),
-        ..denial
-    };
+    let denial = kept.told(denial);
     Refused { denial, reservations: std::mem::take(&mut kept.reservations) }
 }
