@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod explain;
 mod run;
+mod steps;
 mod test;
 mod transfers;
 
