@@ -9,8 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use jiff::Timestamp;
 
-use crate::tls::authority::{Authority, AuthorityFacts, AuthorityFault};
-use crate::tls::private_key;
+use crate::tls::{Authority, AuthorityFacts, AuthorityFault, private_key};
 
 /// Create or show the interception authority
 #[derive(clap::Args)]

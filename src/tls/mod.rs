@@ -20,14 +20,16 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub mod authority;
 pub mod client_hello;
+pub mod fault;
 pub mod issue;
 pub mod private_key;
 pub mod recipient;
 pub mod trust;
 pub mod wire;
 
-pub use authority::{AcceptFault, Authority, AuthorityFault, ServerStream};
+pub use authority::{Authority, AuthorityFacts, ServerStream};
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
+pub use fault::{AcceptFault, AuthorityFault};
 pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault};
 
 /// The one application protocol spoken on both legs.
