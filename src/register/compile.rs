@@ -44,15 +44,33 @@ pub fn compile(texts: &[Text]) -> Result<Compiled, Faults> {
 /// # Errors
 /// Every fault of every text.
 pub fn compile_with(texts: &[Text], hold_limit: u64) -> Result<Compiled, Faults> {
+    let Examined { faults, warnings, register } = examine(texts, hold_limit);
+    match register {
+        Some(register) => Ok(Compiled { register, warnings }),
+        None => Err(Faults(faults)),
+    }
+}
+
+/// Everything that is to be said of some policy files.
+#[derive(Debug)]
+pub struct Examined {
+    /// In the order of files and lines.
+    pub faults: Vec<Fault>,
+    /// In the order of files and lines; also told where there are faults.
+    pub warnings: Vec<Fault>,
+    /// The register, where there is no fault.
+    pub register: Option<Register>,
+}
+
+/// Reads the files and says all that is wrong or doubtful in them. `hold_limit` as in [`compile_with`].
+pub fn examine(texts: &[Text], hold_limit: u64) -> Examined {
     let collector = Collector::new(texts);
-    let files: Vec<Node> =
-        texts.iter().enumerate().filter_map(|(file, text)| document::read(file, &text.text, &collector)).collect();
+    let read = |(file, text): (usize, &Text)| document::read(file, &text.text, &collector);
+    let files: Vec<Node> = texts.iter().enumerate().filter_map(read).collect();
     let register = assemble(&files, hold_limit, &collector);
     let (faults, warnings) = collector.finish();
-    match faults.is_empty() {
-        true => Ok(Compiled { register, warnings }),
-        false => Err(Faults(faults)),
-    }
+    let register = faults.is_empty().then_some(register);
+    Examined { faults, warnings, register }
 }
 
 /// What the entries of a register may refer to.

@@ -31,6 +31,7 @@ pub mod scalar;
 pub mod source;
 mod transfers;
 mod tunnels;
+pub mod wildcards;
 
 /// An id as written: `[a-z0-9][a-z0-9-]*`, unique within its kind, never `any`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

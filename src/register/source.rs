@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use super::{Register, Source};
+use crate::policy::Peer;
 
 /// How well a source is proved; the greater one wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,11 @@ struct Proof {
 }
 
 impl Register {
+    /// The source that a peer is; `None` where it is none, or more than one.
+    pub fn identify(&self, peer: &Peer) -> Option<&Arc<Source>> {
+        self.source_of(peer.address, &peer.certificate, peer.user.as_deref())
+    }
+
     /// The source that a peer with this address, these certificate names and this user is; `None` where it is none, or
     /// more than one.
     pub fn source_of(&self, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<&Arc<Source>> {

@@ -1,0 +1,11 @@
+//! Policy files and what is said of them: faulty ones, near misses that load, the canonical form, sources, and the
+//! registers of earlier releases.
+
+#[path = "register/canonical.rs"]
+mod canonical;
+#[path = "register/fixtures.rs"]
+mod fixtures;
+#[path = "register/golden.rs"]
+mod golden;
+#[path = "register/identify.rs"]
+mod identify;
