@@ -3,9 +3,13 @@
 
 #[path = "register/canonical.rs"]
 mod canonical;
+#[path = "register/command.rs"]
+mod command;
 #[path = "register/fixtures.rs"]
 mod fixtures;
 #[path = "register/golden.rs"]
 mod golden;
 #[path = "register/identify.rs"]
 mod identify;
+#[path = "register/robust.rs"]
+mod robust;

@@ -44,11 +44,12 @@ fn sources(declared: &Declared, collector: &Collector<'_>) {
     for (position, (source, places)) in sources.iter().enumerate() {
         for (earlier, first) in &sources[..position] {
             let Some(network) = tie(earlier, source) else { continue };
-            let proof = network.map_or_else(|| "the same proof".to_owned(), |network| network.to_string());
+            let shared =
+                network.map_or_else(|| "a peer may prove both".to_owned(), |network| format!("both are at {network}"));
             let message = format!(
-                "sources `{}` and `{}` are equal for {proof}, the other is at {}",
-                earlier.id,
+                "sources `{}` and `{}` cannot be told apart, {shared}; the other is at {}",
                 source.id,
+                earlier.id,
                 collector.cite(first.of("id"))
             );
             let hint = "give one of the two a longer prefix or another kind of proof";

@@ -171,7 +171,7 @@ impl<'a> Reading<'a> {
             Some(Err(fault)) => {
                 let place = self.marked(*fault.marker());
                 self.collector
-                    .fault(place, Problem::new(format!("not readable as YAML: {}", fault.info().to_lowercase())));
+                    .fault(place, Problem::new(format!("not readable as YAML: {}", uncapitalised(&fault.info()))));
                 Err(Stop)
             }
             None => Err(Stop),
@@ -312,4 +312,70 @@ impl<'a> Reading<'a> {
 /// The parser's grammar excludes these events where this is called; a debug build says so if it ever changes.
 fn unexpected(event: &Event<'_>) {
     debug_assert!(false, "the parser gave {event:?} out of place");
+}
+
+/// The message as our messages begin: in lower case, but for a word in capitals.
+fn uncapitalised(message: &str) -> String {
+    let mut characters = message.chars();
+    match (characters.next(), characters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(characters).collect(),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::{Collector, Text};
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let texts = [Text { name: "a.yaml".into(), text: text.into() }];
+        let collector = Collector::new(&texts);
+        read(0, text, &collector);
+        collector.finish().0.into_iter().map(|fault| fault.message).collect()
+    }
+
+    #[test]
+    fn scalars_have_the_kinds_of_the_core_schema() {
+        let table = [
+            ("NO", Kind::Text),
+            ("yes", Kind::Text),
+            ("true", Kind::Boolean(true)),
+            ("FALSE", Kind::Boolean(false)),
+            ("~", Kind::Null),
+            ("null", Kind::Null),
+            ("042", Kind::Integer),
+            ("-1", Kind::Integer),
+            ("0x1F", Kind::Integer),
+            ("0o17", Kind::Integer),
+            ("1.0", Kind::Float),
+            ("1e3", Kind::Float),
+            (".5", Kind::Float),
+            ("-.inf", Kind::Float),
+            (".nan", Kind::Float),
+            ("2023-02-20", Kind::Text),
+            ("10.20.0.0", Kind::Text),
+            ("1_000", Kind::Text),
+            (".", Kind::Text),
+            ("e3", Kind::Text),
+        ];
+        for (text, kind) in table {
+            assert_eq!(Scalar { text: text.into(), plain: true }.kind(), kind, "{text}");
+            assert_eq!(Scalar { text: text.into(), plain: false }.kind(), Kind::Text, "\"{text}\"");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_told_and_its_edge_is_read() {
+        let list = |entries: usize| format!("[{}]", "a,".repeat(entries));
+        // The list itself is a value too.
+        assert_eq!(faults(&list(MAX_NODES - 1)), Vec::<String>::new());
+        assert_eq!(faults(&list(MAX_NODES)), [format!("more than {MAX_NODES} values in one file")]);
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(faults(&nested(MAX_DEPTH)), Vec::<String>::new());
+        assert_eq!(faults(&nested(MAX_DEPTH + 1)).len(), 1);
+        let comment = |bytes: usize| format!("#{}", "x".repeat(bytes - 1));
+        assert_eq!(faults(&comment(MAX_BYTES)), Vec::<String>::new());
+        assert_eq!(faults(&comment(MAX_BYTES + 1)).len(), 1);
+    }
 }

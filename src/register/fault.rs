@@ -150,6 +150,8 @@ fn visible(character: char) -> char {
 #[derive(Debug)]
 pub struct Collector<'a> {
     texts: &'a [Text],
+    /// The lines of each text, for excerpts.
+    lines: Vec<Vec<&'a str>>,
     faults: RefCell<Vec<(Option<Place>, Fault)>>,
     warnings: RefCell<Vec<(Option<Place>, Fault)>>,
 }
@@ -157,7 +159,8 @@ pub struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// A collector for these files, without faults so far.
     pub fn new(texts: &'a [Text]) -> Collector<'a> {
-        Collector { texts, faults: RefCell::default(), warnings: RefCell::default() }
+        let lines = texts.iter().map(|text| text.text.lines().collect()).collect();
+        Collector { texts, lines, faults: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// Notes a fault at a place.
@@ -187,7 +190,7 @@ impl<'a> Collector<'a> {
 
     fn at(&self, place: Place, problem: Problem) -> Fault {
         let text = &self.texts[place.file];
-        let line = text.text.lines().nth(place.line.saturating_sub(1));
+        let line = self.lines[place.file].get(place.line.saturating_sub(1)).copied();
         Fault {
             file: text.name.clone(),
             line: place.line,

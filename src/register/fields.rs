@@ -4,11 +4,11 @@
 //! Every key that [`Fields`] is asked for is a known key; [`Fields::close`] reports the others with the nearest known
 //! one. A value equal to its default leaves no trace in the canonical form, so that writing a default changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
-use super::document::{Key, Node, Scalar, Value};
+use super::document::{Key, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem, meant};
 
 /// A value with the canonical form of how it was written, or what is wrong with it.
@@ -115,9 +115,10 @@ impl<'a> Fields<'a> {
         let Some(nodes) = self.node(key).and_then(|node| self.entries_of(node, key)) else { return Vec::new() };
         let mut values = Vec::new();
         let mut forms: Vec<Json> = Vec::new();
+        let mut seen = HashSet::new();
         for node in nodes {
             let Some((value, canonical)) = scalar(node, key, self.collector, &read) else { continue };
-            if forms.contains(&canonical) {
+            if !seen.insert(canonical.to_string()) {
                 let message = format!("{canonical} stands twice in `{key}`");
                 self.collector.warn(node.place, Problem::new(message).hint("remove one of the two"));
                 continue;
@@ -214,6 +215,11 @@ impl<'a> Fields<'a> {
         self.entries.iter().any(|(written, node)| written.text == key && matches!(node.value, Value::Map(_)))
     }
 
+    /// Replaces the canonical form of a key that can be written in two ways.
+    pub fn rewrite(&mut self, key: &str, form: Json) {
+        self.canonical.insert(key.to_owned(), form);
+    }
+
     /// A key whose enforcement this build does not have: refused rather than silently not enforced.
     pub fn not_built(&mut self, key: &'static str, consequence: &str) {
         self.note(key);
@@ -237,7 +243,7 @@ impl<'a> Fields<'a> {
         let (_, node) = self.entries.iter().find(|(written, _)| written.text == key)?;
         self.places.keys.insert(key.to_owned(), node.place);
         match &node.value {
-            Value::Scalar(scalar) if scalar.plain && scalar.text.is_empty() => {
+            Value::Scalar(scalar) if scalar.kind() == Kind::Null => {
                 let problem = Problem::new(format!("`{key}` has no value")).hint("write one, or leave the key out");
                 self.collector.fault(node.place, problem);
                 None

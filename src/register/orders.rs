@@ -13,24 +13,28 @@ use super::fields::{Fields, Places, sorted};
 use super::scalar::{self, choice};
 use super::{Notification, Order, OrderAction, Scope};
 
+/// Orders by authority and reference; `None` where one is at fault.
+type Known = BTreeMap<(String, String), (Option<Order>, Places)>;
+
 /// All orders, lifts applied, in the order of authority and reference; and their canonical form.
 pub fn orders<'a>(nodes: &[&'a Node], declared: &Declared, collector: &'a Collector<'a>) -> (Vec<Order>, Json) {
-    let mut orders: BTreeMap<(String, String), (Order, Places)> = BTreeMap::new();
+    let mut orders = Known::new();
     let mut forms = Vec::new();
     for node in nodes {
         let Some(mut fields) = Fields::open(node, "an order", collector) else { continue };
-        let order = order(&mut fields, declared);
+        let authority = fields.required("authority", scalar::text);
+        let reference = fields.required("ref", scalar::text);
+        let order = order(&mut fields, authority.clone(), reference.clone(), declared);
         let (form, places) = fields.close();
         forms.push(form);
-        let Some(order) = order else { continue };
-        match orders.entry((order.authority.clone(), order.reference.clone())) {
+        let (Some(authority), Some(reference)) = (authority, reference) else { continue };
+        match orders.entry((authority, reference)) {
             Slot::Vacant(slot) => {
                 slot.insert((order, places));
             }
             Slot::Occupied(slot) => {
-                let first = collector.cite(slot.get().1.of("ref"));
-                let message =
-                    format!("order `{}` of {} is written twice, first at {first}", order.reference, order.authority);
+                let ((authority, reference), first) = (slot.key(), collector.cite(slot.get().1.of("ref")));
+                let message = format!("order `{reference}` of {authority} is written twice, first at {first}");
                 collector.fault(
                     places.of("ref"),
                     Problem::new(message).hint("a lift is an entry with a reference of its own"),
@@ -39,7 +43,7 @@ pub fn orders<'a>(nodes: &[&'a Node], declared: &Declared, collector: &'a Collec
         }
     }
     lift(&mut orders, collector);
-    (orders.into_values().map(|(order, _)| order).collect(), sorted(forms))
+    (orders.into_values().filter_map(|(order, _)| order).collect(), sorted(forms))
 }
 
 /// What was told to the authority, as written; and its canonical form.
@@ -69,9 +73,12 @@ enum Action {
     Lift,
 }
 
-fn order(fields: &mut Fields<'_>, declared: &Declared) -> Option<Order> {
-    let authority = fields.required("authority", scalar::text);
-    let reference = fields.required("ref", scalar::text);
+fn order(
+    fields: &mut Fields<'_>,
+    authority: Option<String>,
+    reference: Option<String>,
+    declared: &Declared,
+) -> Option<Order> {
     let date = fields.optional("date", scalar::date);
     let action = fields.required(
         "action",
@@ -123,18 +130,19 @@ fn only(fields: &Fields<'_>, action: &str, needed: &str, refused: &[&str]) {
 }
 
 /// Marks what is lifted. A lift names a suspension of the same authority.
-fn lift(orders: &mut BTreeMap<(String, String), (Order, Places)>, collector: &Collector<'_>) {
+fn lift(orders: &mut Known, collector: &Collector<'_>) {
     let lifts: Vec<(String, String, Option<Date>, Places)> = orders
         .values()
-        .filter_map(|(order, places)| match &order.action {
-            OrderAction::Lift { lifts } => Some((order.authority.clone(), lifts.clone(), order.date, places.clone())),
-            OrderAction::Suspend { .. } | OrderAction::Comply { .. } => None,
+        .filter_map(|(order, places)| match order {
+            Some(Order { authority, date, action: OrderAction::Lift { lifts }, .. }) => {
+                Some((authority.clone(), lifts.clone(), *date, places.clone()))
+            }
+            _ => None,
         })
         .collect();
     for (authority, reference, date, places) in lifts {
-        let known: Vec<String> = suspensions(orders, &authority);
         match orders.get_mut(&(authority.clone(), reference.clone())) {
-            Some((Order { action: OrderAction::Suspend { lifted, .. }, date: suspended, .. }, _)) => {
+            Some((Some(Order { action: OrderAction::Suspend { lifted, .. }, date: suspended, .. }), _)) => {
                 *lifted = true;
                 if let (Some(suspended), Some(date)) = (suspended, date)
                     && date < *suspended
@@ -143,19 +151,22 @@ fn lift(orders: &mut BTreeMap<(String, String), (Order, Places)>, collector: &Co
                     collector.warn(places.of("date"), problem);
                 }
             }
-            _ => {
+            // That order is at fault itself, which is told there.
+            Some((None, _)) => {}
+            Some((Some(_), _)) | None => {
                 let message = format!("{authority} has no suspension `{reference}` to lift");
-                let hint = meant(&reference, known.iter().map(String::as_str));
+                let hint = meant(&reference, suspensions(orders, &authority));
                 collector.fault(places.of("lifts"), Problem { message, hint });
             }
         }
     }
 }
 
-fn suspensions(orders: &BTreeMap<(String, String), (Order, Places)>, authority: &str) -> Vec<String> {
-    let of_authority = orders.values().filter(|(order, _)| order.authority == authority);
-    of_authority
-        .filter(|(order, _)| matches!(order.action, OrderAction::Suspend { .. }))
-        .map(|(order, _)| order.reference.clone())
-        .collect()
+/// References of an authority's suspensions.
+fn suspensions<'o>(orders: &'o Known, authority: &str) -> Vec<&'o str> {
+    let of_authority = orders.iter().filter(|((by, _), _)| by == authority);
+    let suspending = of_authority.filter(|(_, (order, _))| {
+        order.as_ref().is_some_and(|order| matches!(order.action, OrderAction::Suspend { .. }))
+    });
+    suspending.map(|((_, reference), _)| reference.as_str()).collect()
 }

@@ -1,6 +1,7 @@
 //! Reads who takes part: the controller, its processings and sources, the recipients and their destinations.
 
 use jiff::tz::TimeZone;
+use serde_json::Value as Json;
 
 use super::fault::Problem;
 use super::fields::{At, Fields};
@@ -87,12 +88,18 @@ pub fn source(fields: &mut Fields<'_>, id: Option<Id>) -> Option<Source> {
             Problem::new("a source needs `networks`, `client_certificate` or `user`: nothing tells it from others");
         fields.collector().fault(places.of("id"), problem.hint("write `networks: [10.20.0.0/28]`"));
     }
+    // Networks that could not be read would leave a source that matches more than was written.
+    let unproved =
+        networks.is_empty() && (places.written("networks").is_some() || client_certificate.is_none() && user.is_none());
     for key in ["client_certificate", "user"] {
         if let Some(place) = places.written(key) {
             let problem =
                 Problem::new(format!("`{key}` is proved on no listener of this build: the source never matches"));
             fields.collector().warn(place, problem.hint("know the source by `networks` alone until then"));
         }
+    }
+    if unproved {
+        return None;
     }
     let (networks, carries) = (values(networks), values(carries));
     Some(Source { id: id?, label, networks, client_certificate, user, carries, interception, refusals_inside, mode })
@@ -173,7 +180,7 @@ pub fn mode(fields: &mut Fields<'_>) -> Option<ModeSetting> {
     if !fields.holds_map("mode") {
         return fields.optional("mode", scalar::mode);
     }
-    fields.map("mode", "a mode", |fields| {
+    let setting = fields.map("mode", "a mode", |fields| {
         let mode = fields.required("is", scalar::mode_word);
         let until = fields.optional("until", scalar::date);
         if mode == Some(Mode::Enforce) {
@@ -183,7 +190,12 @@ pub fn mode(fields: &mut Fields<'_>) -> Option<ModeSetting> {
             );
         }
         Some(ModeSetting { mode: mode?, until })
-    })
+    })?;
+    if setting.until.is_none() {
+        let word = if setting.mode == Mode::Observe { "observe" } else { "enforce" };
+        fields.rewrite("mode", Json::from(word));
+    }
+    Some(setting)
 }
 
 /// The values of a list whose places are no longer needed.

@@ -70,7 +70,10 @@ pub fn count(least: u64) -> impl Fn(&Scalar) -> Read<u64> {
         match value.filter(|value| *value >= least) {
             // RFC 8785 numbers are doubles: what a double cannot hold would lose digits in the canonical form.
             Some(value) if value <= MOST_EXACT => Ok((value, Json::from(value))),
-            _ => Err(Problem::new(format!("`{digits}` is not a whole number from {least} to {MOST_EXACT}"))),
+            _ => {
+                let problem = Problem::new(format!("`{digits}` is not a whole number of {least} or more"));
+                Err(problem.hint("decimal digits without sign, fraction or leading zeros"))
+            }
         }
     }
 }
@@ -147,9 +150,9 @@ pub fn date(scalar: &Scalar) -> Read<Date> {
 
 /// An IANA time zone.
 pub fn time_zone(scalar: &Scalar) -> Read<TimeZone> {
-    let wrong =
-        || Problem::new(format!("`{}` is not a time zone", scalar.text)).hint("an IANA name: `Africa/Casablanca`");
-    let zone = TimeZone::get(&scalar.text).map_err(|_| wrong())?;
+    let (written, _) = text(scalar)?;
+    let wrong = || Problem::new(format!("`{written}` is not a time zone")).hint("an IANA name: `Africa/Casablanca`");
+    let zone = TimeZone::get(&written).map_err(|_| wrong())?;
     let name = zone.iana_name().ok_or_else(wrong)?.to_owned();
     Ok((zone, Json::from(name)))
 }

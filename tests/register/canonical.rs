@@ -103,6 +103,15 @@ fn a_mode_on_a_transfer_is_not_the_absence_of_one() {
 }
 
 #[test]
+fn a_mode_is_the_same_as_a_word_or_as_a_map() {
+    let (word, map) =
+        (WRITTEN.replace("mode: enforce", "mode: observe"), WRITTEN.replace("mode: enforce", "mode: {is: observe}"));
+    let until = WRITTEN.replace("mode: enforce", "mode: {is: observe, until: 2024-06-30}");
+    assert_eq!(version(&[&word]), version(&[&map]));
+    assert_ne!(version(&[&word]), version(&[&until]));
+}
+
+#[test]
 fn the_version_is_the_digest_of_the_canonical_json() {
     use sha2::{Digest, Sha256};
     let canonical = canonical(&[WRITTEN]);

@@ -1,0 +1,91 @@
+//! `tasrih check` as a command: what it prints and how it exits.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value as Json;
+
+#[test]
+fn the_shipped_policies_are_clean() {
+    let output = check(&["policies", "--deny-warnings"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = text(&output);
+    assert!(
+        said.starts_with(
+            "1 processing, 1 source, 3 recipients, 3 transfers, 1 allowance, 1 order; 0 warnings; version "
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n  transfer cctv-to-ministry-a: path /cctv/** covers /cctv and every path below it\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn faults_exit_with_1_and_warnings_only_where_they_are_denied() {
+    let warned = "tests/fixtures/registers/v1";
+    assert_eq!(check(&["tests/register/faults"]).status.code(), Some(1));
+    assert_eq!(check(&[warned]).status.code(), Some(0));
+    assert_eq!(check(&[warned, "--deny-warnings"]).status.code(), Some(1));
+}
+
+#[test]
+fn faults_of_all_files_and_warnings_are_printed_together() {
+    let output = check(&["tests/register/faults/faults-of-all-files"]);
+    let said = text(&output);
+    for file in ["a.yaml:1:53: ", "b.yaml:1:9: ", "c.yaml:1:7: "] {
+        assert!(said.contains(&format!("tests/register/faults/faults-of-all-files/{file}")), "{said}");
+    }
+    assert!(said.ends_with("3 faults, 0 warnings\n"), "{said}");
+}
+
+#[test]
+fn json_gives_the_same_places() {
+    for arguments in [["--json"].as_slice(), &["--format", "json"]] {
+        let output = check(&[["tests/register/faults/faults-of-all-files"].as_slice(), arguments].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let said: Json = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        assert_eq!(said["faults"].as_array().map(Vec::len), Some(3));
+        assert_eq!((&said["faults"][0]["line"], &said["faults"][0]["column"]), (&Json::from(1), &Json::from(53)));
+        assert_eq!(said["register"], Json::Null);
+    }
+    let said: Json = serde_json::from_slice(&check(&["policies", "--json"]).stdout).expect("one JSON object");
+    assert_eq!(said["register"]["transfers"], 3);
+    assert_eq!(said["register"]["version"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn what_cannot_be_read_exits_with_2_and_names_the_path() {
+    let missing = check(&["no/such/folder"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/folder"), "{missing:?}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("latin1.yaml"), b"controller: {name: Pr\xe9fecture}\n").expect("written");
+    let latin = check(&[folder.path().to_str().expect("a path of text")]);
+    assert_eq!(latin.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&latin.stderr).contains("latin1.yaml"), "{latin:?}");
+}
+
+#[test]
+fn an_empty_folder_is_a_register_that_denies_everything() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("cases")).expect("made");
+    fs::write(folder.path().join("cases/case.yaml"), "- name: no policy file").expect("written");
+    fs::write(folder.path().join(".half-written.yaml"), "{").expect("written");
+    fs::write(folder.path().join("notes.txt"), "{").expect("written");
+    let output = check(&[folder.path().to_str().expect("a path of text")]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output).starts_with("0 processings, 0 sources, 0 recipients, 0 transfers"), "{output:?}");
+}
+
+fn check(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).arg("check").args(arguments);
+    command.output().expect("the program starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("the output is text")
+}
