@@ -38,27 +38,26 @@ enum Format {
 }
 
 pub fn main(arguments: Arguments) -> u8 {
+    let Arguments { folder, deny_warnings, format, json } = arguments;
     // A proxy without a register denies everything and may start; asking about a folder that is not there is a slip.
-    if !arguments.folder.is_dir() {
-        eprintln!("tasrih check: there is no folder {}", arguments.folder.display());
+    if !folder.is_dir() {
+        eprintln!("tasrih check: there is no folder {}", folder.display());
         return super::UNREADABLE;
     }
-    let texts = match folder::read(&arguments.folder) {
+    let texts = match folder::read(&folder) {
         Ok(texts) => texts,
         Err(fault) => {
-            eprintln!(
-                "tasrih check: {fault}{}",
-                fault.source().map_or_else(String::new, |source| format!(": {source}"))
-            );
+            let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
+            eprintln!("tasrih check: {fault}{cause}");
             return super::UNREADABLE;
         }
     };
     let examined = examine(&texts, HOLD_LIMIT);
-    match arguments.json || arguments.format == Format::Json {
+    match json || format == Format::Json {
         true => println!("{}", as_json(&examined)),
         false => print!("{}", as_text(&examined)),
     }
-    let denied = arguments.deny_warnings && !examined.warnings.is_empty();
+    let denied = deny_warnings && !examined.warnings.is_empty();
     if examined.register.is_none() || denied { super::FINDINGS } else { super::FINE }
 }
 

@@ -71,7 +71,7 @@ pub fn count(least: u64) -> impl Fn(&Scalar) -> Read<u64> {
             // RFC 8785 numbers are doubles: what a double cannot hold would lose digits in the canonical form.
             Some(value) if value <= MOST_EXACT => Ok((value, Json::from(value))),
             _ => {
-                let problem = Problem::new(format!("`{digits}` is not a whole number of {least} or more"));
+                let problem = Problem::new(format!("`{digits}` is not a whole number from {least} up"));
                 Err(problem.hint("decimal digits without sign, fraction or leading zeros"))
             }
         }

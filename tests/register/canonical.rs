@@ -134,5 +134,5 @@ fn compiled(files: &[&str]) -> tasrih::register::Register {
     let named = files.iter().enumerate();
     let texts: Vec<Text> =
         named.map(|(place, text)| Text { name: format!("{place}.yaml"), text: (*text).to_owned() }).collect();
-    compile(&texts).unwrap_or_else(|faults| panic!("{faults}")).register
+    compile(&texts).expect("the register has no fault").register
 }
