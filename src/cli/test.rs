@@ -19,6 +19,7 @@ pub struct Arguments {
     folder: PathBuf,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments whole")]
 pub fn main(arguments: Arguments) -> u8 {
     let Some(register) = register(&arguments.folder) else { return UNREADABLE };
     let folder = arguments.folder.join("cases");
@@ -80,6 +81,7 @@ pub(super) fn unreadable(fault: &dyn std::error::Error) -> u8 {
 }
 
 /// What became of one case.
+#[derive(Clone, Copy)]
 enum Outcome {
     Met,
     Missed,

@@ -67,12 +67,11 @@ fn outside_networks(candidate: &Candidate, address: IpAddr) -> Option<Failure> {
 pub(super) fn judge_identity(kept: &mut Kept, facts: &ConnectionFacts, is_pinned: bool) {
     let destination = kept.head.destination.clone();
     let is_tunnel = kept.head.request.is_none();
-    let address = match is_pinned {
-        true => Vec::new(),
-        false => vec![Failure::new(Reason::AddressRefused, format!("{} was not pinned", facts.address))],
-    };
+    if !is_pinned {
+        let failure = Failure::new(Reason::AddressRefused, format!("{} was not pinned", facts.address));
+        kept.general.push(Check { stage: Stage::Connection, condition: Condition::Address, failures: vec![failure] });
+    }
     for (condition, failures) in [
-        (Condition::Address, address),
         (Condition::ServerName, server_name(&destination, facts, is_tunnel).into_iter().collect()),
         (Condition::TlsVersion, version(facts).into_iter().collect()),
         (Condition::Certificate, no_tls(&destination, facts).into_iter().collect()),
@@ -82,11 +81,14 @@ pub(super) fn judge_identity(kept: &mut Kept, facts: &ConnectionFacts, is_pinned
     for standing in kept.standings.iter_mut().filter(|standing| standing.is_left) {
         let candidate = standing.candidate.clone();
         let outcomes = [
-            (Condition::Address, outside_networks(&candidate, facts.address.ip())),
             (Condition::Certificate, certificate(&candidate, facts)),
             (Condition::Measures, measures(&candidate, facts)),
             (Condition::Country, country(&candidate, facts).filter(|_| refuses_country(&candidate))),
         ];
+        // Of several addresses that were pinned, the one dialled may lie outside the networks of some candidates.
+        if let Some(failure) = outside_networks(&candidate, facts.address.ip()) {
+            standing.note(Stage::Connection, Condition::Address, vec![failure]);
+        }
         for (condition, failure) in outcomes {
             standing.note(Stage::Connection, condition, failure.into_iter().collect());
         }

@@ -90,7 +90,12 @@ fn stopped(order: &Order) -> Failure {
 
 /// Whether an order stops the exchange itself, whatever it would leave under. An order on a recipient or country
 /// stops its hosts on every port: what an authority stops is a person, not a service.
-fn stops(order: &Order, register: &Register, source: Option<&Source>, destination: &Destination) -> Option<Failure> {
+pub(super) fn stops(
+    order: &Order,
+    register: &Register,
+    source: Option<&Source>,
+    destination: &Destination,
+) -> Option<Failure> {
     let applies = match suspension(order)? {
         Scope::Everything => true,
         Scope::Source(id) => source.is_some_and(|source| source.id == *id),
@@ -139,7 +144,12 @@ fn away(endpoint: &Endpoint, destination: &Destination, is_for_source: bool) -> 
     let declared =
         || format!("{} on port {} is declared for {}", endpoint.scheme.as_str(), endpoint.port, endpoint.host);
     let is_cleartext = destination.scheme == Scheme::Http && endpoint.scheme != Scheme::Http;
-    if endpoint.port != destination.port || (endpoint.scheme != destination.scheme && !is_cleartext) {
+    // `http://` in front of a host that is declared for TLS means port 80 without saying so: the scheme is at fault.
+    let is_implied = is_cleartext
+        && Some(destination.port) == destination.scheme.default_port()
+        && Some(endpoint.port) == endpoint.scheme.default_port();
+    let is_port = endpoint.port == destination.port && (endpoint.scheme == destination.scheme || is_cleartext);
+    if !is_port && !is_implied {
         let detail = format!("{}, not {} on port {}", declared(), destination.scheme.as_str(), destination.port);
         failures.push(Failure::new(Reason::PortNotDeclared, detail));
     }

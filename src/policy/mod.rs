@@ -10,6 +10,7 @@
 //! | `facts.rs` | what is seen of an exchange, and handed in |
 //! | `decision.rs`, `trace.rs` | what comes out: denial, verdict, and each condition's outcome |
 //! | `stages.rs`, `obligations.rs` | the stages as types, from head to verdict |
+//! | `recheck.rs` | open exchanges judged again |
 //! | `candidate.rs` | the transfers and allowances that match, and which reason a refusal has |
 //! | `head.rs`, `connection.rs`, `content.rs`, `filing.rs`, `tunnel.rs` | the conditions |
 //! | `limits.rs`, `book.rs`, `calendar.rs` | the ledger of the limits |
@@ -29,6 +30,7 @@ mod head;
 mod limits;
 mod obligations;
 mod reason;
+mod recheck;
 mod sentences;
 mod stages;
 mod trace;

@@ -1,0 +1,49 @@
+//! Open exchanges judged again: when a day ends, an order comes in, or a newer register is loaded, what was let through
+//! may have to be cut. Nothing is ever let through anew here.
+
+use jiff::Timestamp;
+
+use super::calendar::day_of;
+use super::candidate::Candidate;
+use super::decision::{End, Verdict};
+use super::facts::Head;
+use super::head::{AtHead, judge, stops};
+use super::reason::Reason;
+use super::trace::Condition;
+use crate::register::Register;
+
+impl Verdict {
+    /// Whether it may go on under `register` at `time`; if not, how it ends: [`End::CutOrder`], [`End::CutExpiry`] or
+    /// [`End::CutRegister`]. A would-deny has no declaration to lose: only an order cuts it.
+    pub fn recheck(&self, register: &Register, time: Timestamp) -> Result<(), End> {
+        let head = &self.kept.head;
+        let peer = &head.peer;
+        let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref());
+        let stopped = |order| stops(order, register, source.map(|it| it.as_ref()), &head.destination).is_some();
+        if register.orders.iter().any(stopped) {
+            return Err(End::CutOrder);
+        }
+        let Some(used) = self.used() else { return Ok(()) };
+        let source =
+            source.filter(|now| self.source().is_some_and(|then| then.id == now.id)).ok_or(End::CutRegister)?;
+        let mut candidates = Candidate::all(register, source, &head.destination).into_iter();
+        let candidate = candidates.find(|candidate| candidate.name() == used).ok_or(End::CutRegister)?;
+        let is_tunnel = head.request.is_none();
+        // The request itself was judged, and its bytes are on their way: only what the papers say may have changed.
+        let head = Head { request: None, ..head.clone() };
+        let day = day_of(time, &register.time_zone());
+        let at = AtHead { register, head: &head, source, day, is_tunnel };
+        let failed = judge(&at, &candidate)
+            .into_iter()
+            .flat_map(|(condition, failures)| failures.into_iter().map(move |failure| end(condition, failure.reason)));
+        failed.min().map_or(Ok(()), Err)
+    }
+}
+
+fn end(condition: Condition, reason: Reason) -> End {
+    match (condition, reason) {
+        (Condition::Order, _) => End::CutOrder,
+        (_, Reason::Expired) => End::CutExpiry,
+        (_, _) => End::CutRegister,
+    }
+}
