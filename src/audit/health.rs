@@ -1,0 +1,79 @@
+//! How the writer is, for readiness, metrics and heartbeats: counters that it keeps and others read.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// How the writer is at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What latched the log: until restart nothing is recorded, and nothing may be let through.
+    pub fault: Option<String>,
+    /// Whether the last decision was refused for too little room.
+    pub no_room: bool,
+    /// Sequence number of the next record.
+    pub sequence: u64,
+    /// Position up to which the log is durable, in bytes.
+    pub synced: u64,
+    /// Batches synced since start.
+    pub batches: u64,
+    /// Decisions recorded since start whose outcome is not.
+    pub open: u64,
+    /// Permits recorded since start.
+    pub permits: u64,
+    /// Denials recorded since start, folded ones included.
+    pub denials: u64,
+    /// Would-denies recorded since start.
+    pub would_denials: u64,
+    /// Records refused since start, for lack of room or behind the latch.
+    pub unavailable: u64,
+    /// Steps of the wall clock noticed since start.
+    pub clock_steps: u64,
+}
+
+impl Health {
+    /// Whether decisions can be recorded, as far as is known.
+    pub fn is_ready(&self) -> bool {
+        self.fault.is_none() && !self.no_room
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    fault: Mutex<Option<String>>,
+    pub(super) no_room: AtomicBool,
+    pub(super) sequence: AtomicU64,
+    pub(super) synced: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) open: AtomicU64,
+    pub(super) permits: AtomicU64,
+    pub(super) denials: AtomicU64,
+    pub(super) would_denials: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+    clock_steps: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn snapshot(&self) -> Health {
+        Health {
+            fault: self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            no_room: self.no_room.load(Relaxed),
+            sequence: self.sequence.load(Relaxed),
+            synced: self.synced.load(Relaxed),
+            batches: self.batches.load(Relaxed),
+            open: self.open.load(Relaxed),
+            permits: self.permits.load(Relaxed),
+            denials: self.denials.load(Relaxed),
+            would_denials: self.would_denials.load(Relaxed),
+            unavailable: self.unavailable.load(Relaxed),
+            clock_steps: self.clock_steps.load(Relaxed),
+        }
+    }
+
+    pub(super) fn latch(&self, fault: &str) {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| fault.to_owned());
+    }
+
+    pub(super) fn clock_stepped(&self) {
+        self.clock_steps.fetch_add(1, Relaxed);
+    }
+}

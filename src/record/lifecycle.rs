@@ -1,0 +1,113 @@
+//! The OCSF 1.8.0 event of what happened to the proxy itself: class 6002 Application Lifecycle.
+
+use serde_json::{Map, Value, json};
+
+use super::event::{Place, log_metadata, put, put_activity, put_time};
+use super::{Lifecycle, LifecycleRecord};
+
+const CLASS: u32 = 6002;
+const CLASS_NAME: &str = "Application Lifecycle";
+
+/// The event of a lifecycle record.
+pub(super) fn event(record: &LifecycleRecord, place: &Place<'_>) -> Value {
+    let Telling { code, activity, severity, message, ours } = tell(&record.event);
+    let mut event = Map::new();
+    put_time(&mut event, record.time);
+    put(&mut event, "category_uid", json!(6));
+    put(&mut event, "category_name", json!("Application Activity"));
+    put(&mut event, "class_uid", json!(CLASS));
+    put(&mut event, "class_name", json!(CLASS_NAME));
+    put_activity(&mut event, CLASS, CLASS_NAME, activity.0, activity.1);
+    put(&mut event, "severity_id", json!(severity.0));
+    put(&mut event, "severity", json!(severity.1));
+    put(&mut event, "message", json!(message));
+    put(
+        &mut event,
+        "app",
+        json!({ "name": "Tasrih", "uid": &*record.node, "vendor_name": "Tasrih", "version": env!("CARGO_PKG_VERSION") }),
+    );
+    let uid = format!("{}/{}", place.log_name, place.sequence);
+    put(&mut event, "metadata", log_metadata(&record.node, place, &uid, code));
+    let mut ours = ours;
+    ours["record"] = json!(code);
+    put(&mut event, "unmapped", json!({ "transfer": ours }));
+    Value::Object(event)
+}
+
+struct Telling {
+    /// Our word for it: `metadata.event_code`.
+    code: &'static str,
+    activity: (u32, &'static str),
+    severity: (u32, &'static str),
+    message: String,
+    ours: Value,
+}
+
+const INFORMATIONAL: (u32, &str) = (1, "Informational");
+const MEDIUM: (u32, &str) = (3, "Medium");
+const HIGH: (u32, &str) = (4, "High");
+const OTHER: (u32, &str) = (99, "Other");
+
+fn tell(event: &Lifecycle) -> Telling {
+    match event {
+        Lifecycle::Start { interrupted } => Telling {
+            code: "start",
+            activity: (3, "Start"),
+            severity: INFORMATIONAL,
+            message: format!("started; {interrupted} exchanges of an earlier process were closed as interrupted"),
+            ours: json!({ "interrupted": interrupted }),
+        },
+        Lifecycle::Stop => Telling {
+            code: "stop",
+            activity: (4, "Stop"),
+            severity: INFORMATIONAL,
+            message: "stopped in order".to_owned(),
+            ours: json!({}),
+        },
+        Lifecycle::RegisterLoaded { version, transfers, warnings } => Telling {
+            code: "register-loaded",
+            activity: OTHER,
+            severity: INFORMATIONAL,
+            message: format!("a register with {transfers} transfers took effect"),
+            ours: json!({ "register_version": &*version.0, "transfers": transfers, "warnings": warnings }),
+        },
+        Lifecycle::Heartbeat(beat) => Telling {
+            code: "heartbeat",
+            activity: OTHER,
+            severity: INFORMATIONAL,
+            message: format!(
+                "{} permits, {} denials and {} would-denies since start",
+                beat.permits, beat.denials, beat.would_denials
+            ),
+            ours: json!({
+                "register_version": &*beat.register_version.0,
+                "permits": beat.permits,
+                "denials": beat.denials,
+                "would_denials": beat.would_denials,
+                "open": beat.open,
+                "clock_ahead_ms": u64::try_from(beat.clock_ahead.as_millis()).unwrap_or(u64::MAX >> 11),
+            }),
+        },
+        Lifecycle::TornTail { segment, offset, bytes } => Telling {
+            code: "torn-tail",
+            activity: OTHER,
+            severity: MEDIUM,
+            message: format!("{bytes} bytes that were never acknowledged were cut from {segment} at offset {offset}"),
+            ours: json!({ "segment": segment, "offset": offset, "bytes": bytes }),
+        },
+        Lifecycle::ClockStep { by } => Telling {
+            code: "clock-step",
+            activity: OTHER,
+            severity: HIGH,
+            message: format!("the wall clock moved by {} seconds against the monotonic clock", by.as_secs()),
+            ours: json!({ "step_ms": i64::try_from(by.as_millis()).unwrap_or(i64::MAX >> 11) }),
+        },
+        Lifecycle::RoomAgain { refused } => Telling {
+            code: "room-again",
+            activity: OTHER,
+            severity: HIGH,
+            message: format!("{refused} records were refused for lack of room; there is room again"),
+            ours: json!({ "refused": refused }),
+        },
+    }
+}
