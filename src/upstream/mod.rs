@@ -1,1 +1,23 @@
-//! To be furnished.
+//! The way to a recipient: names to addresses, addresses to connections, connections to answers.
+//!
+//! - [`resolver`]: a name is resolved once, through a [`Resolve`] that is handed in.
+//! - [`dialer`]: takes only a [`Pinned`](crate::policy::Pinned) and dials only its addresses.
+//! - [`connection`]: sends one request at a time, and only with a [`Recorded`](crate::audit::Recorded) in hand.
+//! - [`pool`]: keeps idle connections for exchanges that would open just the same one.
+//!
+//! Nothing of an exchange leaves before [`Connection::send`]: opening a connection is a TCP and a TLS handshake.
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+
+pub mod connection;
+pub mod dialer;
+pub mod pool;
+pub mod resolver;
+
+pub use connection::{Connection, SendFault};
+pub use dialer::{DialFault, DialTimes, Dialer};
+pub use resolver::{Resolve, ResolveFault, StaticHosts, SystemResolver};
+
+/// The body of a request on its way out. `Unsync`: a body read from a spool file or a client is polled by one task.
+pub type UpstreamBody = UnsyncBoxBody<Bytes, std::io::Error>;
