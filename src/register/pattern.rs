@@ -56,6 +56,11 @@ impl PathPattern {
         Ok(PathPattern { text: canonical, segments })
     }
 
+    /// The segments that are spelled out without a wildcard: they are words of the declaration, not of a request.
+    pub fn literal_segments(&self) -> impl Iterator<Item = &str> {
+        self.text[1..].split('/').filter(|segment| !segment.contains('*') && !segment.is_empty())
+    }
+
     /// Whether the pattern covers `path`.
     pub fn matches(&self, path: &RequestPath) -> bool {
         let segments: Vec<&str> = path.as_str()[1..].split('/').collect();
