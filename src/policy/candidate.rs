@@ -282,7 +282,7 @@ impl Kept {
     }
 
     /// The mode of a refusal: the strictest set on the source or on any candidate, else the register's.
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         let day = self.day();
         let own = self.source.iter().filter_map(|source| source.mode);
         let candidates = self.standings.iter().filter_map(|standing| standing.candidate.mode());

@@ -224,16 +224,6 @@ impl Denial {
     }
 }
 
-/// A refusal after the head, with what the exchange still holds in the ledger: give it back.
-#[must_use = "the reservations are to be given back to the ledger"]
-#[derive(Debug)]
-pub struct Refused {
-    /// Why.
-    pub denial: Denial,
-    /// To be handed to [`super::Ledger::give_back`].
-    pub reservations: Reservations,
-}
-
 /// The end of the body stage: let through, under a declaration or under `observe`.
 #[derive(Debug)]
 pub struct Verdict {
@@ -326,7 +316,7 @@ impl Verdict {
     }
 
     /// Gives a refusal after the body stage (no record, a client that left) the source and the candidates of this
-    /// verdict. The reservations are still to be taken and given back.
+    /// verdict.
     pub fn denial(&self, denial: Denial) -> Denial {
         self.kept.told(denial)
     }

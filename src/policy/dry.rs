@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::candidate::{Candidate, Used};
-use super::decision::{Decision, Denial, Refused, Stage, Verdict};
+use super::decision::{Decision, Denial, Stage, Verdict};
 use super::facts::{
     BodyFacts, ConnectionFacts, DeclaredBody, Digest, EntryPoint, Head, Peer, Request, Sent, TlsFacts, TlsVersion,
 };
@@ -164,11 +164,7 @@ pub fn answer(register: &Arc<Register>, rules: &AddressRules, question: &Questio
     };
     match walk(permit, rules, &mut ledger, &asked, question) {
         Ok(verdict) => Answer::passed(&verdict, &asked),
-        Err(refused) => {
-            let Refused { denial, reservations } = refused;
-            ledger.give_back(reservations);
-            Answer::refused(denial, &asked)
-        }
+        Err(denial) => Answer::refused(denial, &asked),
     }
 }
 
@@ -178,19 +174,19 @@ fn walk(
     ledger: &mut Ledger,
     asked: &Asked,
     question: &Question,
-) -> Result<Verdict, Refused> {
+) -> Result<Verdict, Denial> {
     let supposed = &question.supposed;
     let (rules, addresses) = resolved(&permit, rules, supposed);
     let pinned = permit.pin(&rules, &addresses)?;
     let facts = connection(&asked.destination, pinned.addresses(), &pinned.obligations().pins, supposed);
     let connected = pinned.connected(facts)?;
-    let mut verdict = match asked.carriage {
+    let verdict = match asked.carriage {
         Carriage::Tunnel => connected.judge_tunnel(ledger),
         Carriage::Intercept => connected.judge(ledger, asked.body(question))?,
     };
     if supposed.record_unavailable {
         let denial = verdict.denial(Denial::new(Reason::RecordUnavailable, Stage::Record));
-        return Err(Refused { denial, reservations: verdict.take_reservations() });
+        return Err(denial);
     }
     Ok(verdict)
 }

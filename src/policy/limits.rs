@@ -6,6 +6,7 @@
 //! rebuilds the counters from the log. The arithmetic of one account is in `book.rs`.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,6 +21,18 @@ use crate::register::{Id, Limits, Register};
 #[derive(Debug, Default)]
 pub struct Ledger {
     books: HashMap<Account, Book>,
+    /// What dropped reservations held; taken in before the next judgement.
+    returns: Arc<Returns>,
+}
+
+/// Holds on their way back. The lock is held for a push or a take only.
+#[derive(Debug, Default)]
+struct Returns(Mutex<Vec<(Account, Hold)>>);
+
+impl Returns {
+    fn holds(&self) -> MutexGuard<'_, Vec<(Account, Hold)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whose counters: a transfer's or allowance's, split by source where the limits say `per: source`.
@@ -56,11 +69,22 @@ pub(super) struct Charge<'a> {
     pub bytes: u64,
 }
 
-/// What an exchange holds in the ledger, for each candidate left. Dropped, it stays charged: give it back or settle it.
-#[must_use = "reservations are to be settled or given back"]
+/// What an exchange holds in the ledger, for each candidate left. Dropped, it gives itself back: an exchange may end at
+/// every await of the data path, and what never left must not count.
+#[must_use = "what was sent is to be settled"]
 #[derive(Debug, Default)]
 pub struct Reservations {
     holds: Vec<(Account, Hold)>,
+    /// Where it goes when dropped; absent while nothing is held.
+    returns: Option<Arc<Returns>>,
+}
+
+impl Drop for Reservations {
+    fn drop(&mut self) {
+        if let Some(returns) = self.returns.take().filter(|_| !self.holds.is_empty()) {
+            returns.holds().append(&mut self.holds);
+        }
+    }
 }
 
 impl Reservations {
@@ -75,6 +99,20 @@ impl Reservations {
 }
 
 impl Ledger {
+    /// Takes in what dropped reservations held. Called before anything is judged.
+    pub(super) fn collect(&mut self) {
+        let returned = std::mem::take(&mut *self.returns.holds());
+        self.take_back(returned);
+    }
+
+    fn take_back(&mut self, holds: Vec<(Account, Hold)>) {
+        for (account, hold) in holds {
+            if let Some(book) = self.books.get_mut(&account) {
+                book.give_back(&hold);
+            }
+        }
+    }
+
     /// What of `charge` fails at the head.
     pub(super) fn judge_head(&self, charge: &Charge<'_>) -> Vec<Failure> {
         match self.books.get(&charge.account) {
@@ -87,6 +125,7 @@ impl Ledger {
     pub(super) fn reserve(&mut self, charge: &Charge<'_>, reservations: &mut Reservations) {
         let hold = self.books.entry(charge.account.clone()).or_default().reserve(charge);
         reservations.holds.push((charge.account.clone(), hold));
+        reservations.returns = Some(Arc::clone(&self.returns));
     }
 
     /// What of `charge`, with the real size and the digest, fails at the body stage.
@@ -106,7 +145,7 @@ impl Ledger {
     /// Corrects the reservation of `charge` to what the body is, and gives the others back.
     pub(super) fn keep(&mut self, charge: &Charge<'_>, digest: Option<Digest>, reservations: &mut Reservations) {
         let mut kept = reservations.place(&charge.account).map(|place| reservations.holds.swap_remove(place));
-        self.give_back(std::mem::take(reservations));
+        self.take_back(std::mem::take(&mut reservations.holds));
         if let Some((account, hold)) = &mut kept
             && let Some(book) = self.books.get_mut(account)
         {
@@ -134,22 +173,18 @@ impl Ledger {
     }
 
     /// Gives everything back: the exchange was refused, or no byte with content left.
-    pub fn give_back(&mut self, reservations: Reservations) {
-        for (account, hold) in reservations.holds {
-            if let Some(book) = self.books.get_mut(&account) {
-                book.give_back(&hold);
-            }
-        }
+    pub fn give_back(&mut self, mut reservations: Reservations) {
+        self.take_back(std::mem::take(&mut reservations.holds));
     }
 
     /// Closes an exchange that was let through: bytes count as sent; without a byte with content all is given back;
     /// without a 2xx answer the same body may be sent again, as often as `retries` says.
-    pub fn settle(&mut self, reservations: Reservations, sent: Sent) {
+    pub fn settle(&mut self, mut reservations: Reservations, sent: Sent) {
         if !sent.content_left {
             self.give_back(reservations);
             return;
         }
-        for (account, hold) in reservations.holds {
+        for (account, hold) in std::mem::take(&mut reservations.holds) {
             if let Some(book) = self.books.get_mut(&account) {
                 book.settle(&hold, sent);
             }

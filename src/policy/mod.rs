@@ -37,7 +37,7 @@ mod trace;
 mod tunnel;
 
 pub use candidate::{CandidateKind, Used};
-pub use decision::{CandidateReport, Decision, Denial, End, Refused, Stage, Verdict};
+pub use decision::{CandidateReport, Decision, Denial, End, Stage, Verdict};
 pub use facts::{
     BodyFacts, ConnectionFacts, DeclaredBody, Digest, EntryPoint, Head, PastExchange, PastRequest, Peer, Request, Sent,
     TlsFacts, TlsVersion, TunnelLimits,

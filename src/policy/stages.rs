@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::candidate::{Candidate, Kept, Standing};
 use super::connection;
 use super::content::{judge_categories, taken};
-use super::decision::{Denial, Refused, Stage, Verdict};
+use super::decision::{Denial, Stage, Verdict};
 use super::facts::{BodyFacts, ConnectionFacts, Head, TunnelLimits, is_nothing};
 use super::head::{self, AtHead};
 use super::limits::{Account, Attempt, Charge, Ledger, Reservations};
@@ -18,7 +18,7 @@ use super::reason::Reason;
 use super::trace::{Condition, Failure, Trace};
 use super::tunnel::{self, Carriage};
 use crate::destination::{AddressRules, Destination};
-use crate::register::{Register, Source};
+use crate::register::{Mode, Register, Source};
 use crate::vocabulary::Term;
 
 /// Judges a CONNECT: what of the head stage needs no request. Its inner requests, or the tunnel, are admitted apart.
@@ -30,8 +30,7 @@ pub fn connect(register: &Arc<Register>, rules: &AddressRules, head: &Head) -> R
     Ok(tunnel::carriage(&kept))
 }
 
-/// The head stage. Reserves the limits of every candidate left; whoever drops the [`Permit`] without going on gives
-/// them back ([`Permit::abandon`]). Under `observe` a refusal that it lifts becomes a permit with
+/// The head stage. Reserves the limits of every candidate left; dropping the [`Permit`] gives them back. Under `observe` a refusal that it lifts becomes a permit with
 /// [`Permit::would_deny`]. A head without request is a tunnel.
 pub fn admit(
     register: &Arc<Register>,
@@ -39,6 +38,7 @@ pub fn admit(
     ledger: &mut Ledger,
     head: Head,
 ) -> Result<Permit, Denial> {
+    ledger.collect();
     let mut kept = identify(register, rules, head);
     judge_head(&mut kept, Some(ledger));
     kept.conclude(Stage::Head)?;
@@ -185,17 +185,15 @@ impl Permit {
 
     /// Ends the exchange for a cause outside the register (a fault of the way, a client that left), with the
     /// candidates of so far in the denial.
-    pub fn abandon(self, denial: Denial) -> Refused {
-        abandon(self.kept, denial)
+    pub fn abandon(self, denial: Denial) -> Denial {
+        self.kept.told(denial)
     }
 
     /// The address part of the connection stage: keeps the addresses that may be dialled.
-    pub fn pin(mut self, rules: &AddressRules, resolved: &[IpAddr]) -> Result<Pinned, Refused> {
+    pub fn pin(mut self, rules: &AddressRules, resolved: &[IpAddr]) -> Result<Pinned, Denial> {
         let addresses = connection::judge_addresses(&mut self.kept, rules, resolved);
-        match self.kept.conclude(Stage::Connection) {
-            Ok(()) => Ok(Pinned { permit: self, addresses }),
-            Err(denial) => Err(refused(self.kept, denial)),
-        }
+        self.kept.conclude(Stage::Connection)?;
+        Ok(Pinned { permit: self, addresses })
     }
 }
 
@@ -229,18 +227,16 @@ impl Pinned {
     }
 
     /// As [`Permit::abandon`].
-    pub fn abandon(self, denial: Denial) -> Refused {
-        abandon(self.permit.kept, denial)
+    pub fn abandon(self, denial: Denial) -> Denial {
+        self.permit.kept.told(denial)
     }
 
     /// The rest of the connection stage: TLS identity, pins, version, measures, country.
-    pub fn connected(self, facts: ConnectionFacts) -> Result<Connected, Refused> {
+    pub fn connected(self, facts: ConnectionFacts) -> Result<Connected, Denial> {
         let Permit { mut kept, obligations } = self.permit;
         connection::judge_identity(&mut kept, &facts, self.addresses.contains(&facts.address));
-        match kept.conclude(Stage::Connection) {
-            Ok(()) => Ok(Connected { kept, obligations, facts }),
-            Err(denial) => Err(refused(kept, denial)),
-        }
+        kept.conclude(Stage::Connection)?;
+        Ok(Connected { kept, obligations, facts })
     }
 }
 
@@ -274,19 +270,23 @@ impl Connected {
         self.kept.would_deny.as_ref()
     }
 
+    /// Whether `observe` is in force, which may lift a refusal of the body.
+    pub fn is_observed(&self) -> bool {
+        self.kept.mode() == Mode::Observe
+    }
+
     /// As [`Permit::abandon`].
-    pub fn abandon(self, denial: Denial) -> Refused {
-        abandon(self.kept, denial)
+    pub fn abandon(self, denial: Denial) -> Denial {
+        self.kept.told(denial)
     }
 
     /// The body stage: judges the whole body, picks the candidate that is used, and keeps only its reservation.
-    pub fn judge(mut self, ledger: &mut Ledger, body: BodyFacts) -> Result<Verdict, Refused> {
+    pub fn judge(mut self, ledger: &mut Ledger, body: BodyFacts) -> Result<Verdict, Denial> {
+        ledger.collect();
         let is_judged = self.kept.would_deny.is_none();
         if is_judged {
             judge_body(&mut self.kept, ledger, &body);
-            if let Err(denial) = self.kept.conclude(Stage::Body) {
-                return Err(refused(self.kept, denial));
-            }
+            self.kept.conclude(Stage::Body)?;
         }
         let verdict = self.verdict(body);
         Ok(charged(verdict, ledger))
@@ -359,13 +359,4 @@ fn charged(mut verdict: Verdict, ledger: &mut Ledger) -> Verdict {
         _ => ledger.give_back(std::mem::take(&mut kept.reservations)),
     }
     verdict
-}
-
-fn refused(mut kept: Kept, denial: Denial) -> Refused {
-    Refused { denial, reservations: std::mem::take(&mut kept.reservations) }
-}
-
-fn abandon(mut kept: Kept, denial: Denial) -> Refused {
-    let denial = kept.told(denial);
-    Refused { denial, reservations: std::mem::take(&mut kept.reservations) }
 }
