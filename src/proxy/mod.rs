@@ -1,1 +1,113 @@
-//! To be furnished.
+//! The data path: how an exchange is carried from a client to a recipient, or refused.
+//!
+//! [`server`] turns sockets into requests, [`connect`] answers CONNECT, and every request, whatever door it came
+//! through, goes down the one corridor of [`exchange`]. [`guard`] sees to it that each ends on record. Nothing here
+//! decides: that is `policy/`; nothing here writes records: that is `audit/`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use std::net::IpAddr;
+use tokio::sync::{Semaphore, watch};
+
+use crate::audit::Audit;
+use crate::destination::{AddressRules, Host};
+use crate::metrics::Metrics;
+use crate::policy::{Ledger, Peer};
+use crate::register::Register;
+use crate::tls::Authority;
+use crate::upstream::{Dialer, Resolve, ResolveFault};
+
+pub mod body;
+pub mod connect;
+pub mod counted;
+pub mod error;
+pub mod exchange;
+pub mod forward;
+pub mod guard;
+pub mod headers;
+pub mod reply;
+pub mod request;
+pub mod server;
+pub mod spool;
+pub mod tunnel;
+
+use request::Door;
+
+/// What every exchange needs; made once in `app.rs` and shared by all connections.
+pub struct Corridor {
+    /// Name of this node in records.
+    pub node: Arc<str>,
+    /// Our name in `Via` and `Proxy-Status`.
+    pub pseudonym: String,
+    /// The register in force; an exchange takes one and keeps it to its end.
+    pub register: ArcSwap<Register>,
+    /// The counters of the limits. Held for the length of one decision, never across an await.
+    pub ledger: Mutex<Ledger>,
+    /// Where decisions go before anything leaves.
+    pub audit: Audit,
+    /// Names to addresses.
+    pub resolver: Arc<dyn Resolve>,
+    /// Which addresses may be dialled at all.
+    pub addresses: AddressRules,
+    /// The only way to a recipient.
+    pub dialer: Dialer,
+    /// The interception authority.
+    pub authority: Authority,
+    /// How bodies are held.
+    pub holding: body::Holding,
+    /// Bounds on what a peer can hold open.
+    pub limits: Limits,
+    /// Places for open client connections.
+    pub connections: Arc<Semaphore>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Turns true when the proxy stops.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Bounds in time.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A request head, a TLS handshake with a client.
+    pub header_time: Duration,
+    /// Silence in the middle of a body or tunnel.
+    pub idle: Duration,
+    /// From the end of a request to the head of its answer.
+    pub answer: Duration,
+}
+
+impl Corridor {
+    /// The time that decisions are made at.
+    pub fn now(&self) -> Timestamp {
+        self.audit.clock().now()
+    }
+
+    /// The counters. A panic while they were held cannot have left them half-changed in a way that opens the gate:
+    /// reservations are only ever added before they are used.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The addresses of an admitted host; an address literal is its own.
+    async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveFault> {
+        match host {
+            Host::Address(address) => Ok(vec![*address]),
+            Host::Name(name) => self.resolver.resolve(name).await,
+        }
+    }
+}
+
+/// Ends when the proxy stops. A sender that is gone means the same as one that says stop.
+pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
+}
+
+impl Door {
+    /// Who sends, by every proof that this listener has.
+    pub fn peer(&self) -> Peer {
+        Peer::at(self.peer.ip())
+    }
+}

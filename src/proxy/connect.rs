@@ -1,0 +1,127 @@
+//! CONNECT: refused at once, intercepted, or opened as a tunnel (DESIGN §6 "CONNECT").
+//!
+//! An intercepted CONNECT is no exchange: the requests inside it are. Only one that ends without any gets a record,
+//! because then something kept the client from asking: usually it does not trust the interception authority.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use super::guard::Guard;
+use super::reply::{self, ReplyBody};
+use super::request::{self, Door};
+use super::{Corridor, server, tunnel};
+use crate::destination::{Destination, Host};
+use crate::metrics::HandshakeSide;
+use crate::policy::{self, Carriage, Denial, EntryPoint, Head, Reason, Stage};
+use crate::tls::AcceptFault;
+
+/// An answer that is still to come. Named, because an intercepted connection leads back to this room.
+pub type Answer = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
+
+/// Answers a CONNECT.
+pub fn connect(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Incoming>) -> Answer {
+    Box::pin(answer(corridor, door, request))
+}
+
+async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<Incoming>) -> Response<ReplyBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let door = Door { entry: EntryPoint::Connect, ..(*door).clone() };
+    let mut guard = Guard::begin(&corridor, &door);
+    match judge(&corridor, &door, &parts, &body, &mut guard) {
+        Ok((destination, Carriage::Intercept)) => {
+            let inner = Door { outer: Some(destination.clone()), ..door };
+            tokio::spawn(intercept(corridor, inner, destination, upgrade, guard));
+            reply::connected()
+        }
+        Ok((destination, Carriage::Tunnel)) => {
+            match tunnel::prepare(&corridor, &door, &destination, &mut guard).await {
+                Ok(prepared) => {
+                    tokio::spawn(tunnel::run(corridor, prepared, upgrade, guard));
+                    reply::connected()
+                }
+                Err(denial) => refuse(guard, denial, &parts).await,
+            }
+        }
+        Err(denial) => refuse(guard, denial, &parts).await,
+    }
+}
+
+/// hyper would read what follows a refused CONNECT as a new request: the connection ends (`research/field.md` §6).
+async fn refuse(guard: Guard, denial: Denial, parts: &Parts) -> Response<ReplyBody> {
+    reply::last(guard.refuse(denial, &parts.headers).await)
+}
+
+fn judge(
+    corridor: &Corridor,
+    door: &Door,
+    parts: &Parts,
+    body: &Incoming,
+    guard: &mut Guard,
+) -> Result<(Destination, Carriage), Denial> {
+    guard.asks_connect(parts.version);
+    if door.outer.is_some() {
+        return Err(Denial::new(Reason::MalformedRequest, Stage::Head)
+            .with_detail("a CONNECT may not stand inside another one"));
+    }
+    let destination = request::read_connect(parts, body, &corridor.pseudonym)?;
+    guard.destined(&destination);
+    let head = Head {
+        time: corridor.now(),
+        entry: door.entry,
+        peer: door.peer(),
+        destination: destination.clone(),
+        request: None,
+    };
+    let carriage = policy::connect(guard.register(), &corridor.addresses, &head)?;
+    Ok((destination, carriage))
+}
+
+/// Speaks TLS with the client in the recipient's name and reads the requests inside.
+async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination, upgrade: OnUpgrade, guard: Guard) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let accepting = corridor.authority.accept(TokioIo::new(upgraded), &destination.host);
+    let (stream, hello) = match timeout(corridor.limits.header_time, accepting).await {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(fault)) => return guard.note(unaccepted(&corridor, &door, &fault)).await,
+        Err(_) => return guard.note(silent("the client began no TLS handshake in time")).await,
+    };
+    if !names(hello.sni.as_ref(), &destination.host) {
+        let detail = "the server name in the ClientHello is not the host of the CONNECT";
+        return guard.note(Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(detail)).await;
+    }
+    let door = Arc::new(door);
+    let fate = server::speak_http(&corridor, door.clone(), stream, corridor.shutdown.clone()).await;
+    match (fate.requests, fate.fault) {
+        (0, None) => guard.note(silent("the client sent no request inside the connection")).await,
+        (_, fault) => {
+            guard.stand_down();
+            server::unparsed(&corridor, &door, fault).await;
+        }
+    }
+}
+
+/// A ClientHello without a server name asks for nothing else than the CONNECT did.
+fn names(sni: Option<&Host>, host: &Host) -> bool {
+    sni.is_none_or(|sni| sni == host)
+}
+
+fn unaccepted(corridor: &Corridor, door: &Door, fault: &AcceptFault) -> Denial {
+    corridor.metrics.handshake_failed(HandshakeSide::Client);
+    if fault.is_distrust() {
+        corridor.metrics.client_distrusts();
+    }
+    tracing::info!(connection = %door.connection, %fault, "a client did not complete the intercepted handshake");
+    silent(&format!("the client ended the TLS handshake with the interception authority: {fault}"))
+}
+
+fn silent(detail: &str) -> Denial {
+    Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail)
+}

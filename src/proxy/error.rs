@@ -1,0 +1,100 @@
+//! What can go wrong on an exchange before its record, and the denial that each becomes.
+//!
+//! A denial is a result, not an error (STYLE, "Errors and refusals"); faults of the request, the way or ourselves turn
+//! into one here, so that `?` leads from every stage to the one place that records and answers.
+
+use http::HeaderName;
+
+use super::body::HoldFault;
+use crate::destination::{HostFault, PathFault};
+use crate::policy::{Denial, Reason, Stage};
+use crate::tls::TlsFault;
+use crate::upstream::{DialFault, ResolveFault};
+
+/// What is wrong with a request head. The words go to the client and into the record; they quote no value.
+#[expect(missing_docs, reason = "the message of each says what it means")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("this is a proxy: send the request in absolute form (`GET http://host/path`) or use CONNECT")]
+    NotAbsolute,
+    #[error("CONNECT wants `host:port` and nothing else")]
+    ConnectTarget,
+    #[error("CONNECT may not carry a body")]
+    ConnectBody,
+    #[error("the scheme of the target is neither http nor https")]
+    Scheme,
+    #[error("the method is not in upper case letters")]
+    Method,
+    #[error("`*` is not the target of a transfer")]
+    Asterisk,
+    #[error("{0}")]
+    Host(#[from] HostFault),
+    #[error("{0}")]
+    Path(#[from] PathFault),
+    #[error("an HTTP/1.1 request needs one Host field")]
+    NoHost,
+    #[error("the field `{0}` stands more than once")]
+    RepeatedField(HeaderName),
+    #[error("the field `{0}` holds bytes that are not ASCII")]
+    NotAscii(HeaderName),
+    #[error("the only transfer coding that is understood is one `chunked`")]
+    TransferCoding,
+    #[error("the only expectation that is understood is `100-continue`")]
+    Expectation,
+    #[error("Host names another destination than the target")]
+    HostDisagrees,
+    #[error("the request names another destination than the connection that it came in")]
+    ConnectionDisagrees,
+    #[error("our own name stands in Via: the request has been here before")]
+    Loop,
+}
+
+impl From<Malformed> for Denial {
+    fn from(fault: Malformed) -> Denial {
+        let reason = match &fault {
+            Malformed::Host(host) if host.is_numeric() => Reason::NumericHost,
+            Malformed::HostDisagrees | Malformed::ConnectionDisagrees => Reason::AmbiguousDestination,
+            Malformed::Loop => Reason::Loop,
+            _ => Reason::MalformedRequest,
+        };
+        let status = match &fault {
+            Malformed::TransferCoding => 501,
+            Malformed::Expectation => 417,
+            _ => reason.status(),
+        };
+        Denial::new(reason, Stage::Head).with_detail(fault.to_string()).with_status(status)
+    }
+}
+
+impl From<ResolveFault> for Denial {
+    fn from(fault: ResolveFault) -> Denial {
+        Denial::new(Reason::Unresolvable, Stage::Connection)
+            .with_status(if fault.is_timeout() { 504 } else { 502 })
+            .with_detail(fault.to_string())
+    }
+}
+
+impl From<DialFault> for Denial {
+    fn from(fault: DialFault) -> Denial {
+        let reason = match &fault {
+            DialFault::Unreachable { .. } => Reason::Unreachable,
+            DialFault::Tls { fault: TlsFault::Certificate(_), .. } => Reason::TlsIdentityMismatch,
+            DialFault::NotHttp(_) => Reason::MalformedRequest,
+            DialFault::Tls { .. } | DialFault::TlsTimeout { .. } | DialFault::Http { .. } => Reason::UpstreamFault,
+        };
+        let status = if fault.is_timeout() { 504 } else { 502 };
+        Denial::new(reason, Stage::Connection).with_status(status).with_detail(fault.to_string())
+    }
+}
+
+impl From<HoldFault> for Denial {
+    fn from(fault: HoldFault) -> Denial {
+        let reason = match &fault {
+            HoldFault::TooLarge { .. } => Reason::TooLarge,
+            HoldFault::Full | HoldFault::Spool(_) => Reason::Busy,
+            HoldFault::Broken => Reason::ClientClosed,
+            HoldFault::Slow(_) => Reason::ClientTimeout,
+        };
+        Denial::new(reason, Stage::Body).with_detail(fault.to_string())
+    }
+}

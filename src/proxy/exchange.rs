@@ -1,0 +1,108 @@
+//! The life of an exchange, from first byte to last record. Read [`pass`] from top to bottom: each stage is a call
+//! whose result the next one needs (DESIGN §6).
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::body::{self, Beyond, HoldFault};
+use super::guard::Guard;
+use super::reply::ReplyBody;
+use super::request::{self, Asked, Door};
+use super::{Corridor, forward};
+use crate::inspect;
+use crate::policy::{self, BodyFacts, Connected, Denial, Head, Permit, Pinned};
+use crate::record::Verified;
+use crate::upstream::Connection;
+
+/// Answers one request that is not a CONNECT: lets it through, or says why not.
+pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Incoming>) -> Response<ReplyBody> {
+    let (parts, body) = request.into_parts();
+    let mut guard = Guard::begin(&corridor, &door);
+    match pass(&corridor, &door, &parts, body, &mut guard).await {
+        Ok(response) => response,
+        Err(denial) => guard.refuse(denial, &parts.headers).await,
+    }
+}
+
+/// The corridor. A refusal at any stage ends it; what was let through is closed by the guard that the response carries.
+async fn pass(
+    corridor: &Corridor,
+    door: &Door,
+    parts: &Parts,
+    body: Incoming,
+    guard: &mut Guard,
+) -> Result<Response<ReplyBody>, Denial> {
+    // receive, address: one value, whatever the entry point
+    let asked = request::read(door, parts, &body, &corridor.pseudonym, corridor.audit.body_digest_key())?;
+    guard.asks(&asked);
+    // identify, admit: the head alone
+    let permit = admit(corridor, door, &asked, guard)?;
+    // resolve, pin: the name, once
+    let pinned = resolve(corridor, permit, guard).await?;
+    // connect: that address and no other
+    let (connection, connected) = connect(corridor, pinned, guard).await?;
+    // judge: the whole body
+    let (held, facts) = match hold(corridor, &asked, &connected, body).await {
+        Ok(held) => held,
+        Err(fault) => return Err(connected.abandon(fault.into())),
+    };
+    guard.read(&facts);
+    let verdict = connected.judge(&mut corridor.ledger(), facts)?;
+    let stamp = forward::stamp_of(&verdict, guard.id());
+    // record: before the first byte
+    guard.permit(verdict).await?;
+    // send, relay; the outcome is written when the answer ends, however it ends
+    Ok(forward::send(corridor, connection, asked, stamp, held, guard.hand_over()).await)
+}
+
+fn admit(corridor: &Corridor, door: &Door, asked: &Asked, guard: &Guard) -> Result<Permit, Denial> {
+    let head = Head {
+        time: corridor.now(),
+        entry: door.entry,
+        peer: door.peer(),
+        destination: asked.destination.clone(),
+        request: Some(asked.request.clone()),
+    };
+    policy::admit(guard.register(), &corridor.addresses, &mut corridor.ledger(), head)
+}
+
+/// Resolves the name of an admitted destination and keeps the addresses that may be dialled.
+pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Guard) -> Result<Pinned, Denial> {
+    let addresses = match corridor.resolve(&permit.head().destination.host).await {
+        Ok(addresses) => addresses,
+        Err(fault) => return Err(permit.abandon(fault.into())),
+    };
+    let pinned = permit.pin(&corridor.addresses, &addresses)?;
+    guard.verified(Verified::Name);
+    Ok(pinned)
+}
+
+async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Result<(Connection, Connected), Denial> {
+    let (connection, facts) = match corridor.dialer.open(&pinned).await {
+        Ok(opened) => opened,
+        Err(fault) => return Err(pinned.abandon(fault.into())),
+    };
+    let verified: &[Verified] = if facts.tls.is_some() { &[Verified::Certificate] } else { &[] };
+    guard.connected(&facts, verified);
+    Ok((connection, pinned.connected(facts)?))
+}
+
+/// Reads the body, at last: hyper asks the client to go on (100) when it is first read.
+async fn hold(
+    corridor: &Corridor,
+    asked: &Asked,
+    connected: &Connected,
+    body: Incoming,
+) -> Result<(body::Held, BodyFacts), HoldFault> {
+    let holding = &corridor.holding;
+    let allowed = connected.obligations().max_body.unwrap_or(u64::MAX);
+    let (limit, beyond) = match connected.is_observed() {
+        true => (holding.hold, Beyond::Pass),
+        false => (holding.hold.min(allowed), Beyond::Refuse),
+    };
+    let inspector = inspect::body(asked.request.content_type.as_deref(), asked.content_encoding.as_deref());
+    body::hold(body, limit, beyond, holding, corridor.audit.body_digest_key(), inspector).await
+}

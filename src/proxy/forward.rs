@@ -1,0 +1,186 @@
+//! Sending what was let through, and relaying the answer.
+//!
+//! One canonical request leaves: origin form, `Host` from the destination that was decided on, framing from the body
+//! that was judged, `Via`, and the stamp. The answer is relayed unread; its end, whichever it is, closes the exchange.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::body::Held;
+use super::guard::Guard;
+use super::reply::{self, ReplyBody, ReplyFault};
+use super::request::Asked;
+use super::{Corridor, headers};
+use crate::destination::Destination;
+use crate::policy::{Denial, End, Reason, Stage, Verdict};
+use crate::upstream::{Connection, UpstreamBody};
+
+/// The stamp of the transfer that was used; none for allowances and where the recipient rejects it.
+pub fn stamp_of(verdict: &Verdict, record: Uuid) -> Option<HeaderValue> {
+    let transfer = verdict.transfer().filter(|transfer| transfer.stamp)?;
+    let receipt = transfer.processing.receipt.as_ref().map(|receipt| receipt.reference.as_str());
+    let filing = transfer.filing.as_ref().and_then(|filing| filing.reference.as_deref());
+    headers::stamp(receipt, filing, &record.to_string())
+}
+
+/// Sends the request and gives the answer back; a failure after the record is the outcome's end, not a denial.
+pub async fn send(
+    corridor: &Corridor,
+    mut connection: Connection,
+    asked: Asked,
+    stamp: Option<HeaderValue>,
+    held: Held,
+    mut guard: Guard,
+) -> Response<ReplyBody> {
+    let client = asked.headers.clone();
+    let Some((recorded, progress)) = guard.sending() else { return reply::bare(StatusCode::SERVICE_UNAVAILABLE) };
+    let body: UpstreamBody = held.into_outgoing(progress.clone()).boxed_unsync();
+    let request = outgoing(corridor, asked, stamp, body);
+    progress.begin();
+    match timeout(corridor.limits.answer, connection.send(recorded, request)).await {
+        Ok(Ok(answer)) => relay(corridor, answer, connection, guard),
+        Ok(Err(fault)) => {
+            if !fault.bytes_may_have_left() {
+                progress.nothing_left();
+            }
+            guard.close(End::UpstreamFault);
+            failed(corridor, 502, fault.to_string(), &client, &guard)
+        }
+        Err(_) => {
+            guard.close(End::Timeout);
+            failed(corridor, 504, "the recipient did not answer in time".to_owned(), &client, &guard)
+        }
+    }
+}
+
+/// The request that leaves.
+fn outgoing(
+    corridor: &Corridor,
+    asked: Asked,
+    stamp: Option<HeaderValue>,
+    body: UpstreamBody,
+) -> Request<UpstreamBody> {
+    let Asked { destination, request, headers: mut fields, target, version, .. } = asked;
+    headers::add_via(&mut fields, version, &corridor.pseudonym);
+    if let Some(host) = host_field(&destination) {
+        fields.insert(header::HOST, host);
+    }
+    if let Some(stamp) = stamp {
+        fields.insert(headers::STAMP, stamp);
+    }
+    let mut outgoing = Request::new(body);
+    *outgoing.method_mut() = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
+    *outgoing.uri_mut() = target.parse().unwrap_or(Uri::from_static("/"));
+    *outgoing.version_mut() = Version::HTTP_11;
+    *outgoing.headers_mut() = fields;
+    outgoing
+}
+
+fn host_field(destination: &Destination) -> Option<HeaderValue> {
+    let text = match Some(destination.port) == destination.scheme.default_port() {
+        true => destination.host.to_string(),
+        false => format!("{}:{}", destination.host, destination.port),
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
+/// Turns the recipient's answer into ours; its body carries the guard to the end.
+fn relay(
+    corridor: &Corridor,
+    answer: Response<Incoming>,
+    connection: Connection,
+    mut guard: Guard,
+) -> Response<ReplyBody> {
+    let (mut parts, body) = answer.into_parts();
+    guard.answered(parts.status.as_u16());
+    parts.headers = headers::of_response(&parts.headers);
+    headers::add_via(&mut parts.headers, parts.version, &corridor.pseudonym);
+    parts.version = Version::HTTP_11;
+    parts.extensions = http::Extensions::new();
+    Response::from_parts(parts, Relayed { body, connection: Some(connection), guard: Some(guard) }.boxed_unsync())
+}
+
+/// The reply to a request that was sent and not answered.
+fn failed(corridor: &Corridor, status: u16, detail: String, client: &HeaderMap, guard: &Guard) -> Response<ReplyBody> {
+    let fault = Denial::new(Reason::UpstreamFault, Stage::Record).with_detail(detail).with_status(status);
+    let controller = guard.register().controller.as_ref();
+    reply::refusal(&fault, guard.id(), &corridor.pseudonym, controller, client)
+}
+
+/// The body of an answer on its way to the client.
+struct Relayed {
+    body: Incoming,
+    connection: Option<Connection>,
+    guard: Option<Guard>,
+}
+
+impl Relayed {
+    fn close(&mut self, end: End) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.close(end);
+        }
+        // A connection whose answer was not read to its end is dropped, and so closed.
+        if let Some(connection) = self.connection.take().filter(|_| end == End::Answered) {
+            connection.release();
+        }
+    }
+}
+
+impl Body for Relayed {
+    type Data = Bytes;
+    type Error = ReplyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplyFault>>> {
+        loop {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    // Trailers are not relayed: a client might take them for fields of the head.
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(guard) = &mut self.guard {
+                        guard.received(data.len() as u64);
+                    }
+                    if self.body.is_end_stream() {
+                        self.close(End::Answered);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(fault)) => {
+                    self.close(End::UpstreamFault);
+                    return Poll::Ready(Some(Err(fault.into())));
+                }
+                None => {
+                    self.close(End::Answered);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        // hyper does not poll a body that has ended already (204, HEAD): that is an answer, not a client that left.
+        if self.body.is_end_stream() {
+            self.close(End::Answered);
+        }
+    }
+}

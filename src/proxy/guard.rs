@@ -1,0 +1,409 @@
+//! The guard of an exchange: it sees to it that the exchange ends on record, whatever happens to its future.
+//!
+//! A future on the data path may be dropped at every await, because the client left or the process stops. What must be
+//! written then is written by [`Guard::drop`]: before the decision a `client-closed` denial, after it the outcome. The
+//! reservations of an exchange that never gets so far give themselves back (`policy::Reservations`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, Response};
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use super::Corridor;
+use super::body::Progress;
+use super::reply::{self, ReplyBody};
+use super::request::{Asked, Door};
+use crate::audit::Recorded;
+use crate::destination::Destination;
+use crate::inspect::Findings;
+use crate::metrics::{Direction, Open};
+use crate::policy::{
+    BodyFacts, CandidateKind, ConnectionFacts, Decision, DeclaredBody, Denial, End, Reason, Reservations, Sent, Stage,
+    Verdict,
+};
+use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, OutcomeRecord, RequestShown, Verified, path};
+use crate::register::{Id, Mode, Register};
+
+/// Holds what is known of an exchange and its duty to be recorded.
+pub struct Guard {
+    corridor: Arc<Corridor>,
+    register: Arc<Register>,
+    exchange: Exchange,
+    verified: Vec<Verified>,
+    body: Option<BodyShown>,
+    findings: Findings,
+    state: State,
+}
+
+enum State {
+    /// Nothing is decided.
+    Judging,
+    /// Let through and on record.
+    Sending(Box<Sending>),
+    /// Nothing is owed any more.
+    Over,
+}
+
+/// An exchange whose bytes may leave.
+struct Sending {
+    recorded: Recorded,
+    decision: DecisionRecord,
+    reservations: Reservations,
+    progress: Arc<Progress>,
+    since: Instant,
+    status: Option<u16>,
+    bytes_in: u64,
+    _open: Open,
+}
+
+impl Guard {
+    /// Takes charge of an exchange that begins now.
+    pub fn begin(corridor: &Arc<Corridor>, door: &Door) -> Guard {
+        let register = corridor.register.load_full();
+        let exchange = Exchange {
+            id: Uuid::now_v7(),
+            node: corridor.node.clone(),
+            connection: door.connection.clone(),
+            entry: door.entry,
+            peer: door.peer,
+            proxy: door.proxy,
+            source: register.source_of(door.peer.ip(), &[], None).map(|source| source.id.clone()),
+            user: None,
+            destination: door.outer.clone(),
+            request: None,
+            register_version: register.version.clone(),
+            address: None,
+            country: None,
+            tls: None,
+        };
+        let (body, findings, verified) = (None, Findings::default(), Vec::new());
+        Guard { corridor: corridor.clone(), register, exchange, verified, body, findings, state: State::Judging }
+    }
+
+    /// The register that this exchange is decided on.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// The id of the exchange and of its decision record.
+    pub fn id(&self) -> Uuid {
+        self.exchange.id
+    }
+
+    /// Notes where the exchange is to go.
+    pub fn destined(&mut self, destination: &Destination) {
+        self.exchange.destination = Some(destination.clone());
+    }
+
+    /// Notes what is asked for.
+    pub fn asks(&mut self, asked: &Asked) {
+        self.destined(&asked.destination);
+        let request = &asked.request;
+        self.exchange.request = Some(RequestShown {
+            method: request.method.clone(),
+            path: path::shown(request.path.as_str(), &self.literal_segments(&asked.destination)),
+            path_digest: Some(request.path_digest),
+            http_version: shown_version(asked.version),
+            content_type: request.content_type.as_deref().map(essence),
+            length: match request.body {
+                DeclaredBody::None => Some(0),
+                DeclaredBody::Length(length) => Some(length),
+                DeclaredBody::Unknown => None,
+            },
+        });
+    }
+
+    /// Notes a CONNECT, before its target is understood.
+    pub fn asks_connect(&mut self, version: http::Version) {
+        self.exchange.request = Some(RequestShown {
+            method: "CONNECT".to_owned(),
+            path: String::new(),
+            path_digest: None,
+            http_version: shown_version(version),
+            content_type: None,
+            length: None,
+        });
+    }
+
+    /// What follows is no HTTP request but the bytes of a tunnel.
+    pub fn becomes_tunnel(&mut self) {
+        self.exchange.request = None;
+    }
+
+    /// Notes what was verified on the way.
+    pub fn verified(&mut self, what: Verified) {
+        self.verified.push(what);
+    }
+
+    /// Notes the body that is judged next.
+    pub fn read(&mut self, facts: &BodyFacts) {
+        self.body = (facts.size > 0).then_some(BodyShown { size: facts.size, digest: facts.digest });
+        self.findings = facts.findings.clone();
+    }
+
+    /// Notes the connection that was made.
+    pub fn connected(&mut self, facts: &ConnectionFacts, verified: &[Verified]) {
+        self.exchange.address = Some(facts.address);
+        self.exchange.country = facts.country;
+        self.exchange.tls.clone_from(&facts.tls);
+        self.verified.extend_from_slice(verified);
+    }
+
+    /// Records the refusal, durably, and makes the reply.
+    pub async fn refuse(mut self, denial: Denial, request: &HeaderMap) -> Response<ReplyBody> {
+        let (denial, record) = self.deny(denial).await;
+        let controller = self.register.controller.as_ref();
+        reply::refusal(&denial, record, &self.corridor.pseudonym, controller, request)
+    }
+
+    /// Records a refusal that needs no reply any more.
+    pub async fn note(mut self, denial: Denial) {
+        self.deny(denial).await;
+    }
+
+    /// Nothing was asked through this guard: nothing is owed.
+    pub fn stand_down(mut self) {
+        self.state = State::Over;
+    }
+
+    /// Gives back what is answered: the denial with the id of the record that stands for it.
+    async fn deny(&mut self, denial: Denial) -> (Denial, Uuid) {
+        let record = self.denial(&denial);
+        // From here on the record is the writer's: a dropped future must not write a second one.
+        self.state = State::Over;
+        self.count(Decision::Denial, Some(denial.reason), furthest(&denial));
+        match self.corridor.audit.deny(record).await {
+            Ok(id) => (denial, id),
+            Err(unavailable) => {
+                tracing::error!(%unavailable, "a denial could not be recorded");
+                (record_unavailable(unavailable.to_string()), self.exchange.id)
+            }
+        }
+    }
+
+    /// Records the decision to let through. Only after this may a byte leave.
+    ///
+    /// # Errors
+    /// `record-unavailable`: the record cannot be written, so nothing may leave.
+    pub async fn permit(&mut self, mut verdict: Verdict) -> Result<(), Denial> {
+        let decision = self.decision(&verdict);
+        let transfer = verdict.transfer().map(|transfer| transfer.id.clone());
+        // If this future is dropped now, the writer closes what it has recorded.
+        self.state = State::Over;
+        let recorded = match self.corridor.audit.permit(decision.clone()).await {
+            Ok(recorded) => recorded,
+            Err(unavailable) => {
+                self.state = State::Judging;
+                return Err(verdict.denial(record_unavailable(unavailable.to_string())));
+            }
+        };
+        self.count(decision.decision, decision.reason, transfer.as_ref());
+        self.state = State::Sending(Box::new(Sending {
+            recorded,
+            decision,
+            reservations: verdict.take_reservations(),
+            progress: Arc::default(),
+            since: Instant::now(),
+            status: None,
+            bytes_in: 0,
+            _open: self.corridor.metrics.exchange_opened(),
+        }));
+        Ok(())
+    }
+
+    /// Hands the duty on: what is left behind owes nothing.
+    pub fn hand_over(&mut self) -> Guard {
+        Guard {
+            corridor: self.corridor.clone(),
+            register: self.register.clone(),
+            exchange: self.exchange.clone(),
+            verified: std::mem::take(&mut self.verified),
+            body: self.body.take(),
+            findings: std::mem::take(&mut self.findings),
+            state: std::mem::replace(&mut self.state, State::Over),
+        }
+    }
+
+    /// The proof that the decision is on record, and the counter of what leaves. `None` before [`Guard::permit`].
+    pub fn sending(&self) -> Option<(&Recorded, Arc<Progress>)> {
+        match &self.state {
+            State::Sending(sending) => Some((&sending.recorded, sending.progress.clone())),
+            State::Judging | State::Over => None,
+        }
+    }
+
+    /// Notes the status of the recipient's answer.
+    pub fn answered(&mut self, status: u16) {
+        if let State::Sending(sending) = &mut self.state {
+            sending.status = Some(status);
+        }
+    }
+
+    /// Counts bytes of the answer.
+    pub fn received(&mut self, bytes: u64) {
+        if let State::Sending(sending) = &mut self.state {
+            sending.bytes_in += bytes;
+        }
+    }
+
+    /// Charges bytes of a tunnel before they leave; false where the day's volume has no room for them.
+    pub fn draw(&mut self, bytes: u64) -> bool {
+        match &mut self.state {
+            State::Sending(sending) => self.corridor.ledger().draw(&mut sending.reservations, bytes),
+            State::Judging | State::Over => false,
+        }
+    }
+
+    /// Writes the outcome. Does nothing where none is owed.
+    pub fn close(&mut self, end: End) {
+        let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Sending { recorded, decision, reservations, progress, since, status, bytes_in, _open } = *sending;
+        let time = self.corridor.now();
+        let bytes = progress.bytes();
+        let content_left = bytes > 0 || progress.is_begun();
+        let outcome = OutcomeRecord {
+            status,
+            bytes_out: bytes,
+            bytes_in,
+            content_left,
+            duration: since.elapsed(),
+            ..OutcomeRecord::of(&decision, time, end)
+        };
+        let answered_2xx = status.is_some_and(|status| (200..300).contains(&status)) && end == End::Answered;
+        self.corridor.ledger().settle(reservations, Sent { bytes, content_left, answered_2xx, time });
+        self.corridor.metrics.moved(Direction::Out, bytes);
+        self.corridor.metrics.moved(Direction::In, bytes_in);
+        self.corridor.metrics.ended(end);
+        self.corridor.audit.close(recorded, outcome);
+    }
+
+    fn count(&self, decision: Decision, reason: Option<Reason>, transfer: Option<&Id>) {
+        self.corridor.metrics.decided(decision, reason, self.exchange.entry);
+        if let Some(transfer) = transfer {
+            self.corridor.metrics.transfer_decided(transfer, decision);
+        }
+    }
+
+    fn denial(&self, denial: &Denial) -> DecisionRecord {
+        DecisionRecord {
+            time: self.corridor.now(),
+            exchange: self.exchange.clone(),
+            decision: Decision::Denial,
+            reason: Some(denial.reason),
+            stage: denial.stage,
+            mode: Mode::Enforce,
+            used: None,
+            recipient: self.recipient(),
+            failed: denial.failed(),
+            candidates: denial.candidates.clone(),
+            categories: Vec::new(),
+            presumed: false,
+            country_mismatch: false,
+            findings: self.findings.clone(),
+            body: self.body.clone(),
+            verified: self.verified.clone(),
+            detail: denial.detail.clone(),
+            status: Some(denial.status),
+            folded: None,
+        }
+    }
+
+    fn decision(&self, verdict: &Verdict) -> DecisionRecord {
+        let would_deny = verdict.would_deny();
+        let used = verdict
+            .transfer()
+            .map(|transfer| Declaration::of_transfer(transfer))
+            .or_else(|| verdict.allowance().map(|allowance| Declaration::of_allowance(allowance)));
+        let mut verified = self.verified.clone();
+        if self.exchange.request.is_some() {
+            verified.push(Verified::Request);
+        }
+        if self.body.is_some() && verdict.findings().unread.is_none() {
+            verified.push(Verified::Body);
+        }
+        DecisionRecord {
+            time: self.corridor.now(),
+            exchange: self.exchange.clone(),
+            decision: verdict.decision(),
+            reason: would_deny.map(|denial| denial.reason),
+            stage: would_deny.map_or(Stage::Record, |denial| denial.stage),
+            mode: if would_deny.is_some() { Mode::Observe } else { Mode::Enforce },
+            used,
+            recipient: self.recipient(),
+            failed: would_deny.map(|denial| denial.failed()).unwrap_or_default(),
+            candidates: verdict.candidates(),
+            categories: verdict.categories().to_vec(),
+            presumed: verdict.is_presumed(),
+            country_mismatch: verdict.country_mismatch(),
+            findings: verdict.findings().clone(),
+            body: self.body.clone(),
+            verified,
+            detail: would_deny.and_then(|denial| denial.detail.clone()),
+            status: None,
+            folded: None,
+        }
+    }
+
+    /// The recipient that the destination belongs to.
+    fn recipient(&self) -> Option<Id> {
+        let host = &self.exchange.destination.as_ref()?.host;
+        self.register.recipients_at(host).next().map(|recipient| recipient.id.clone())
+    }
+
+    /// Path segments that the patterns of the candidates spell out: the record may show them.
+    fn literal_segments(&self, destination: &Destination) -> Vec<&str> {
+        let transfers = self.register.transfers.iter();
+        let here =
+            transfers.filter(|transfer| transfer.to.endpoints.iter().any(|endpoint| endpoint.matches(destination)));
+        here.flat_map(|transfer| transfer.requests.paths.iter().flat_map(|pattern| pattern.literal_segments()))
+            .collect()
+    }
+}
+
+/// The transfer that came furthest: it is the one whose condition gave the reason.
+fn furthest(denial: &Denial) -> Option<&Id> {
+    let transfers = denial.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Transfer);
+    transfers.filter(|candidate| candidate.failed.first() == Some(&denial.reason)).map(|candidate| &candidate.id).next()
+}
+
+fn record_unavailable(detail: String) -> Denial {
+    Denial::new(Reason::RecordUnavailable, Stage::Record).with_detail(detail)
+}
+
+fn shown_version(version: http::Version) -> &'static str {
+    if version == http::Version::HTTP_10 { "1.0" } else { "1.1" }
+}
+
+/// A media type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        match &self.state {
+            State::Over => {}
+            State::Sending(_) => self.close(End::ClientClosed),
+            State::Judging => self.client_left(),
+        }
+    }
+}
+
+impl Guard {
+    /// The client left before the decision: one record, written by a task of its own because this one is ending.
+    fn client_left(&mut self) {
+        let detail = "the client closed its connection before the decision";
+        let record = self.denial(&Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail));
+        self.state = State::Over;
+        self.count(Decision::Denial, Some(Reason::ClientClosed), None);
+        let Ok(runtime) = Handle::try_current() else { return };
+        let audit = self.corridor.audit.clone();
+        runtime.spawn(async move {
+            if let Err(unavailable) = audit.deny(record).await {
+                tracing::error!(%unavailable, "a client that left could not be recorded");
+            }
+        });
+    }
+}

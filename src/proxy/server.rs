@@ -1,0 +1,175 @@
+//! Listeners and connections: sockets become HTTP/1.1 requests, each with the [`Door`] that it came through.
+//!
+//! hyper parses; it also answers some malformed heads by itself, and [`unparsed`] sees to it that these are on record
+//! and counted like every other refusal.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Method, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use uuid::Uuid;
+
+use super::counted::Counted;
+use super::guard::Guard;
+use super::reply::ReplyBody;
+use super::request::Door;
+use super::{Corridor, connect, exchange, stopped};
+use crate::policy::{Denial, EntryPoint, Reason, Stage};
+
+/// Bytes that one request head may take.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Fields that one request head may have.
+const HEAD_FIELDS: usize = 100;
+/// Rest after an accept that failed: descriptors or memory may come back.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
+pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut shutdown) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit_connection(&corridor, stream, peer, &shutdown).await,
+            Err(fault) => {
+                tracing::warn!(%fault, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Waits for a place among the open connections, then gives the connection a task of its own.
+async fn admit_connection(
+    corridor: &Arc<Corridor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: &watch::Receiver<bool>,
+) {
+    let Ok(place) = corridor.connections.clone().acquire_owned().await else { return };
+    let Ok(proxy) = stream.local_addr() else { return };
+    // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
+    let _ = stream.set_nodelay(true);
+    let door = Door { entry: EntryPoint::Forward, peer, proxy, connection: connection_name(), outer: None };
+    tokio::spawn(client(corridor.clone(), door, stream, shutdown.clone(), place));
+}
+
+async fn client(
+    corridor: Arc<Corridor>,
+    door: Door,
+    stream: TcpStream,
+    shutdown: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+) {
+    let _open = corridor.metrics.connection_opened();
+    let fate = speak_http(&corridor, Arc::new(door.clone()), stream, shutdown).await;
+    unparsed(&corridor, &door, fate.fault).await;
+}
+
+/// How a connection ended.
+pub struct Fate {
+    /// Requests that reached the corridor.
+    pub requests: u64,
+    /// What hyper could not parse, or what stopped in the middle of a head.
+    pub fault: Option<Unparsed>,
+}
+
+/// Why hyper ended a connection without asking us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// Bytes that are no request.
+    Malformed,
+    /// A head that did not end in time.
+    Slow,
+}
+
+/// Speaks HTTP/1.1 on a stream until it ends. The same for a client's connection and for an intercepted one.
+pub async fn speak_http<S>(
+    corridor: &Arc<Corridor>,
+    door: Arc<Door>,
+    stream: S,
+    mut shutdown: watch::Receiver<bool>,
+) -> Fate
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let requests = Arc::new(AtomicU64::new(0));
+    let (stream, received) = Counted::new(stream);
+    let service = {
+        let (corridor, requests, received) = (corridor.clone(), requests.clone(), received.clone());
+        service_fn(move |request| {
+            requests.fetch_add(1, Ordering::Relaxed);
+            let (received, answer) = (received.clone(), answer(corridor.clone(), door.clone(), request));
+            async move {
+                let answered = answer.await;
+                received.mark();
+                answered
+            }
+        })
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(corridor.limits.header_time)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = stopped(&mut shutdown) => {
+            served.as_mut().graceful_shutdown();
+            served.as_mut().await
+        }
+    };
+    let fault = ended.err().and_then(|fault| {
+        // A silent keep-alive connection that is closed was no attempt to send anything.
+        let silent = received.since_mark() == 0;
+        match (fault.is_parse(), fault.is_timeout()) {
+            (true, _) => Some(Unparsed::Malformed),
+            (false, true) if !silent => Some(Unparsed::Slow),
+            _ => None,
+        }
+    });
+    Fate { requests: requests.load(Ordering::Relaxed), fault }
+}
+
+async fn answer(
+    corridor: Arc<Corridor>,
+    door: Arc<Door>,
+    request: http::Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let response = match request.method() {
+        &Method::CONNECT => connect::connect(corridor, door, request).await,
+        _ => exchange::exchange(corridor, door, request).await,
+    };
+    Ok(response)
+}
+
+/// Records a request that hyper refused by itself: its reply has gone already, the record follows it.
+pub async fn unparsed(corridor: &Arc<Corridor>, door: &Door, fault: Option<Unparsed>) {
+    let (reason, detail) = match fault {
+        None => return,
+        Some(Unparsed::Malformed) => (Reason::MalformedRequest, "the bytes are no HTTP/1.1 request head"),
+        Some(Unparsed::Slow) => (Reason::ClientTimeout, "the request head did not end in time"),
+    };
+    corridor.metrics.parser_refused();
+    Guard::begin(corridor, door).note(Denial::new(reason, Stage::Head).with_detail(detail)).await;
+}
+
+/// Names a connection in records; says nothing about the client.
+fn connection_name() -> String {
+    Uuid::now_v7().simple().to_string()
+}
