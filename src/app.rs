@@ -1,1 +1,283 @@
-//! To be furnished.
+//! The program put together, in one place: settings, a register and clocks go in, a running proxy comes out.
+//!
+//! `run`, the demo and the tests all start through [`start`]; what differs between them is in [`Parts`].
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::admin::{self, Readiness, Status};
+use crate::audit::{self, Audit, Health, OpenFault, Recovery};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Settings};
+use crate::destination::AddressRules;
+use crate::metrics::Metrics;
+use crate::policy::Ledger;
+use crate::proxy::body::Holding;
+use crate::proxy::spool::Budget;
+use crate::proxy::{Corridor, Limits, server, stopped};
+use crate::record::Lifecycle;
+use crate::register::compile::Compiled;
+use crate::tls::{Authority, AuthorityFault, Root, Trust, TrustFault};
+use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
+
+/// A heartbeat record is written this often, so that silence is evidence too (DESIGN §6).
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// A recipient has this long to begin its answer.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// What a proxy is made of.
+pub struct Parts {
+    /// How it runs.
+    pub settings: Settings,
+    /// What it decides from.
+    pub register: Compiled,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Who is asked for names that `settings.upstream.hosts` does not know.
+    pub resolver: Arc<dyn Resolve>,
+    /// Where segments lie, if not in the state folder: for tests that inject faults.
+    pub storage: Option<Arc<dyn audit::storage::Storage>>,
+}
+
+impl Parts {
+    /// The parts of a proxy in earnest: the machine's clock and resolver.
+    pub fn new(settings: Settings, register: Compiled) -> Parts {
+        let (clock, resolver) = (Arc::new(SystemClock::default()), Arc::new(SystemResolver::default()));
+        Parts { settings, register, clock, resolver, storage: None }
+    }
+}
+
+/// Why a proxy does not start.
+#[expect(missing_docs, reason = "the message of each says what it means")]
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    #[error(transparent)]
+    State(#[from] OpenFault),
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    #[error(transparent)]
+    Trust(#[from] TrustFault),
+    #[error("cannot listen on {address} ({name}): {source}")]
+    Listen { name: String, address: SocketAddr, source: io::Error },
+    #[error("cannot make the spool folder `{}`: {source}", path.display())]
+    Spool { path: PathBuf, source: io::Error },
+    #[error("the start cannot be recorded: {0}")]
+    Record(#[from] audit::RecordUnavailable),
+}
+
+impl StartFault {
+    /// Whether the evidence itself is damaged: exit code 3.
+    pub fn is_integrity(&self) -> bool {
+        matches!(self, StartFault::State(fault) if fault.is_integrity())
+    }
+}
+
+/// A proxy that runs.
+pub struct Running {
+    /// Addresses of the listeners, in the order of the settings.
+    pub proxies: Vec<SocketAddr>,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+    /// What was found when the log was opened.
+    pub recovery: Recovery,
+    corridor: Arc<Corridor>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    drain: Duration,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("proxies", &self.proxies).field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+/// Starts a proxy. When this returns, it accepts connections, and start and register are on record.
+///
+/// Opening the log blocks; nothing is served before.
+///
+/// # Errors
+/// [`StartFault`]; nothing listens then.
+pub async fn start(parts: Parts) -> Result<Running, StartFault> {
+    let Parts { settings, register, clock, resolver, storage } = parts;
+    let options = audit::Options { node: settings.node.as_str().into(), clock, storage, ..audit::Options::default() };
+    let (audit, recovery) = Audit::open(&settings.state, options)?;
+    let Compiled { register, warnings } = register;
+    let register = Arc::new(register);
+    let (listeners, own) = listen(&settings).await?;
+    let admin_listener = bind("admin", settings.admin).await?;
+    let admin_address = local(&admin_listener, settings.admin);
+
+    let mut ledger = Ledger::default();
+    for past in &recovery.history {
+        ledger.replay(&register, past);
+    }
+    let metrics = Metrics::new();
+    metrics.register_loaded(&register, audit.clock().wall().as_second());
+    let (stop, shutdown) = watch::channel(false);
+    let corridor = Arc::new(Corridor {
+        node: settings.node.as_str().into(),
+        pseudonym: format!("tasrih-{}", settings.node),
+        register: ArcSwap::from(register.clone()),
+        ledger: Mutex::new(ledger),
+        resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
+        addresses: AddressRules {
+            internal: settings.internal_destinations.clone(),
+            own: own.iter().copied().chain([admin_address]).collect(),
+        },
+        dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()),
+        authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
+        holding: holding(&settings)?,
+        limits: Limits { header_time: settings.limits.header_time, idle: settings.limits.idle, answer: ANSWER },
+        connections: Arc::new(Semaphore::new(settings.limits.connections)),
+        metrics,
+        shutdown: shutdown.clone(),
+        audit: audit.clone(),
+    });
+    let version = register.version.clone();
+    let transfers = register.transfers.len() as u64;
+    audit.note(Lifecycle::RegisterLoaded { version, transfers, warnings: warnings.len() as u64 }).await?;
+
+    let mut tasks: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(server::serve(corridor.clone(), listener, shutdown.clone())))
+        .collect();
+    tasks.push(tokio::spawn(serve_admin(admin_listener, corridor.clone(), shutdown.clone())));
+    tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
+    let drain = settings.limits.drain;
+    Ok(Running { proxies: own, admin: admin_address, recovery, corridor, stop, tasks, drain })
+}
+
+impl Running {
+    /// The corridor that all exchanges go through.
+    pub fn corridor(&self) -> &Arc<Corridor> {
+        &self.corridor
+    }
+
+    /// Stops accepting, gives open exchanges their time, writes what is queued and a stop record.
+    pub async fn stop(self) {
+        let Running { corridor, stop, tasks, drain, .. } = self;
+        // Nobody left to be told is as good as everybody told.
+        let _ = stop.send(true);
+        let until = Instant::now() + drain;
+        for task in tasks {
+            // A task that panicked has ended, too.
+            let _ = tokio::time::timeout_at(until, task).await;
+        }
+        while corridor.audit.health().open > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        corridor.audit.clone().finish().await;
+    }
+}
+
+async fn listen(settings: &Settings) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartFault> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for listener in &settings.listeners {
+        let bound = bind(&listener.name, listener.bind).await?;
+        addresses.push(local(&bound, listener.bind));
+        listeners.push(bound);
+    }
+    Ok((listeners, addresses))
+}
+
+async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, StartFault> {
+    let listening = TcpListener::bind(address).await;
+    listening.map_err(|source| StartFault::Listen { name: name.to_owned(), address, source })
+}
+
+/// The address that was really taken: port 0 takes a free one.
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn roots(settings: &Settings) -> Vec<Root> {
+    let root = |root: &config::Root| match root {
+        config::Root::System => Root::System,
+        config::Root::File(path) => Root::File(path.clone()),
+    };
+    settings.upstream.roots.iter().map(root).collect()
+}
+
+fn holding(settings: &Settings) -> Result<Holding, StartFault> {
+    let folder = settings.state.join("spool");
+    std::fs::create_dir_all(&folder).map_err(|source| StartFault::Spool { path: folder.clone(), source })?;
+    let limits = &settings.limits;
+    Ok(Holding {
+        memory: limits.hold_memory,
+        hold: limits.hold,
+        folder,
+        budget: Budget::new(limits.held_total),
+        idle: limits.idle,
+    })
+}
+
+async fn serve_admin(listener: TcpListener, corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>) {
+    let down = async move { stopped(&mut shutdown).await };
+    if let Err(fault) = admin::serve(listener, Arc::new(Observed(corridor)), down).await {
+        tracing::error!(%fault, "the admin listener ended");
+    }
+}
+
+/// Once a minute: the heartbeat, a look at the clock, and forgetting what no limit asks for any more.
+async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>) {
+    let mut minute = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = minute.tick() => {}
+            () = stopped(&mut shutdown) => return,
+        }
+        let version = corridor.register.load().version.clone();
+        if let Err(unavailable) = corridor.audit.heartbeat(version).await {
+            tracing::error!(%unavailable, "the heartbeat could not be recorded");
+        }
+        corridor.ledger().prune(corridor.now());
+    }
+}
+
+/// What the admin listener may see.
+struct Observed(Arc<Corridor>);
+
+impl Status for Observed {
+    fn metrics(&self) -> String {
+        let corridor = &self.0;
+        let health = corridor.audit.health();
+        corridor.metrics.set_held(corridor.holding.budget.held());
+        corridor.metrics.set_record_available(health.is_ready());
+        corridor.metrics.encode()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let corridor = &self.0;
+        let health = corridor.audit.health();
+        let ready = health.is_ready();
+        Readiness {
+            ready,
+            node: corridor.node.to_string(),
+            register: corridor.register.load().version.0.to_string(),
+            record: describe(&health),
+            reason: (!ready).then(|| "record-unavailable".to_owned()),
+        }
+    }
+}
+
+/// The state of the record in one line.
+fn describe(health: &Health) -> String {
+    match &health.fault {
+        Some(fault) => format!("the log stopped at a failed write ({fault}); restart to verify it"),
+        None if health.no_room => "too little room in the state folder".to_owned(),
+        None => "available".to_owned(),
+    }
+}
