@@ -1,1 +1,4 @@
-//! To be furnished.
+//! The case, played on this machine.
+
+pub mod recipient;
+pub mod uploader;
