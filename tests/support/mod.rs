@@ -1,0 +1,275 @@
+//! One harness for whole-proxy tests: a proxy in process on port 0, recipients that tell what reached them, and clients
+//! on loopback addresses of their own, so that each test reads as a few lines.
+
+#![allow(dead_code, reason = "each test file uses its part of the harness")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use serde_json::Value;
+use tasrih::app::{self, Parts, Running};
+use tasrih::audit;
+use tasrih::clock::{Clock, SystemClock};
+use tasrih::config::{Root, Settings};
+use tasrih::demo::recipient::Recipient;
+use tasrih::demo::uploader::{Reply, Uploader};
+use tasrih::destination::{Host, HostName};
+use tasrih::register::compile::{Text, compile};
+use tasrih::tls::recipient::{Issuing, Versions};
+use tasrih::tls::{self, Trust};
+use tasrih::upstream::resolver::NoResolver;
+
+/// The declared uploader of the tests' registers.
+pub const UPLOADER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
+/// A second declared source.
+pub const OFFICE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 6));
+/// A system that nobody declared.
+pub const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 99));
+
+/// A real camera frame.
+pub const FRAME: &[u8] = include_bytes!("../../policies/cases/frame.jpg");
+
+/// What a test wants to stand on the other side.
+pub enum Site {
+    /// TLS 1.2 and 1.3, with a certificate for its name.
+    Tls,
+    /// TLS, with a certificate for another name.
+    WrongName,
+    /// TLS, with a certificate of an authority that the proxy does not trust.
+    Untrusted,
+    /// Plain HTTP.
+    Plain,
+}
+
+/// A proxy with everything around it.
+pub struct House {
+    pub running: Running,
+    pub recipients: BTreeMap<&'static str, Recipient>,
+    pub folder: tempfile::TempDir,
+    /// What clients must trust to be intercepted.
+    pub trust: Trust,
+}
+
+/// How a house is built.
+pub struct Plan {
+    sites: Vec<(&'static str, Site)>,
+    policy: String,
+    clock: Arc<dyn Clock>,
+    change: Box<dyn FnOnce(&mut Settings)>,
+    storage: Option<Arc<dyn audit::storage::Storage>>,
+}
+
+impl Plan {
+    /// A house under this register. In its text `{port:NAME}` stands for the port of the recipient at NAME, `{pin:NAME}`
+    /// for the pin of its key.
+    pub fn new(policy: &str) -> Plan {
+        Plan {
+            sites: Vec::new(),
+            policy: policy.to_owned(),
+            clock: Arc::new(SystemClock::default()),
+            change: Box::new(|_| ()),
+            storage: None,
+        }
+    }
+
+    pub fn site(mut self, host: &'static str, site: Site) -> Plan {
+        self.sites.push((host, site));
+        self
+    }
+
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Plan {
+        self.clock = clock;
+        self
+    }
+
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Plan {
+        self.change = Box::new(change);
+        self
+    }
+
+    pub fn storage(mut self, storage: Arc<dyn audit::storage::Storage>) -> Plan {
+        self.storage = Some(storage);
+        self
+    }
+
+    pub async fn build(self) -> House {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (trusted, other) = (Issuing::new("Recipients").expect("root"), Issuing::new("Nobody").expect("root"));
+        let roots = folder.path().join("roots.pem");
+        std::fs::write(&roots, trusted.certificate_pem()).expect("roots are written");
+        let mut policy = self.policy;
+        let mut recipients = BTreeMap::new();
+        let mut hosts = BTreeMap::new();
+        for (name, site) in self.sites {
+            let host = Host::parse(name).expect("a host");
+            let issued = match site {
+                Site::Tls => Some(trusted.issue(&host)),
+                Site::WrongName => Some(trusted.issue(&Host::parse("elsewhere.example").expect("a host"))),
+                Site::Untrusted => Some(other.issue(&host)),
+                Site::Plain => None,
+            };
+            let issued = issued.map(|issued| issued.expect("a certificate"));
+            let acceptor = issued.as_ref().map(|issued| issued.acceptor(Versions::Tls12And13).expect("an acceptor"));
+            let recipient = Recipient::start(acceptor).await.expect("a recipient");
+            policy = policy.replace(&format!("{{port:{name}}}"), &recipient.address.port().to_string());
+            if let Some(issued) = issued {
+                policy = policy.replace(&format!("{{pin:{name}}}"), &base64(&issued.spki_sha256()));
+            }
+            if let Ok(name) = HostName::parse(name) {
+                hosts.insert(name, vec![recipient.address.ip()]);
+            }
+            recipients.insert(name, recipient);
+        }
+        let mut settings = settings_in(folder.path(), &roots);
+        settings.upstream.hosts = hosts;
+        (self.change)(&mut settings);
+        let register = compile(&[Text { name: "policies/test.yaml".into(), text: policy }]);
+        let register = register.unwrap_or_else(|faults| panic!("{faults}"));
+        let authority = settings.interception.certificate.clone();
+        let running = app::start(Parts {
+            settings,
+            register,
+            clock: self.clock,
+            resolver: Arc::new(NoResolver),
+            storage: self.storage,
+        })
+        .await
+        .expect("a proxy");
+        let trust = Trust::new(&[tls::Root::File(authority)]).expect("trust");
+        House { running, recipients, folder, trust }
+    }
+}
+
+/// Settings of a proxy on free ports, with its state in `folder`, trusting `roots`.
+pub fn settings_in(folder: &Path, roots: &Path) -> Settings {
+    let mut settings = Settings::default();
+    settings.listeners[0].bind = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings.admin = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings.interception.certificate = folder.join("ca.pem");
+    settings.interception.key = folder.join("ca.key");
+    settings.upstream.roots = vec![Root::File(roots.to_owned())];
+    settings.internal_destinations = vec!["127.0.0.0/8".parse().expect("a network")];
+    settings.limits.drain = Duration::from_secs(2);
+    settings.state = folder.join("state");
+    settings
+}
+
+impl House {
+    pub fn proxy(&self) -> SocketAddr {
+        self.running.proxies[0]
+    }
+
+    pub fn recipient(&self, host: &str) -> &Recipient {
+        &self.recipients[host]
+    }
+
+    pub fn client(&self, from: IpAddr) -> Uploader {
+        Uploader { proxy: self.proxy(), from, trust: self.trust.clone() }
+    }
+
+    /// `scheme://host:port` of a recipient.
+    pub fn base(&self, scheme: &str, host: &str) -> String {
+        format!("{scheme}://{host}:{}", self.recipient(host).address.port())
+    }
+
+    pub async fn send(&self, from: IpAddr, request: Request<Bytes>) -> Reply {
+        self.client(from).send(request).await.expect("a reply")
+    }
+
+    /// Every record so far, oldest first.
+    pub fn records(&self) -> Vec<Value> {
+        records(&self.folder.path().join("state"))
+    }
+
+    /// Decision records only.
+    pub fn decisions(&self) -> Vec<Value> {
+        self.records().into_iter().filter(is_decision).collect()
+    }
+
+    /// Waits until an exchange's outcome is on record, and gives it.
+    pub async fn outcome(&self, record: &str) -> Value {
+        for _ in 0..500 {
+            let found = self
+                .records()
+                .into_iter()
+                .find(|event| event["metadata"]["correlation_uid"] == record && event["metadata"]["uid"] != record);
+            if let Some(found) = found {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no outcome of {record}");
+    }
+
+    /// Waits until `count` decisions are on record, and gives them.
+    pub async fn until_decisions(&self, count: usize) -> Vec<Value> {
+        for _ in 0..500 {
+            let found = self.decisions();
+            if found.len() >= count {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("only {} decisions", self.decisions().len());
+    }
+
+    pub async fn metrics(&self) -> String {
+        let request = Request::get("/metrics").header("host", self.running.admin.to_string());
+        admin(self.running.admin, request.body(Bytes::new()).expect("a request")).await
+    }
+}
+
+/// Every record in a state folder.
+pub fn records(state: &Path) -> Vec<Value> {
+    let records = audit::read(state).expect("a log");
+    records.map(|json| serde_json::from_slice(&json.expect("a record")).expect("JSON")).collect()
+}
+
+/// Whether a record is a decision: it is its own correlation.
+pub fn is_decision(event: &Value) -> bool {
+    event["metadata"]["correlation_uid"].is_string() && event["metadata"]["correlation_uid"] == event["metadata"]["uid"]
+}
+
+/// The stable reason word of a record.
+pub fn reason_of(event: &Value) -> &str {
+    event["metadata"]["event_code"].as_str().unwrap_or_default()
+}
+
+async fn admin(address: SocketAddr, request: Request<Bytes>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("admin");
+    let head = format!(
+        "{} {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n",
+        request.method(),
+        request.uri().path()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("read");
+    text
+}
+
+/// A POST of a camera frame.
+pub fn frame(target: impl Into<String>) -> Request<Bytes> {
+    post(target, "image/jpeg", FRAME)
+}
+
+/// A POST of anything.
+pub fn post(target: impl Into<String>, content_type: &str, body: impl Into<Bytes>) -> Request<Bytes> {
+    Request::post(target.into()).header("content-type", content_type).body(body.into()).expect("a request")
+}
+
+/// A GET.
+pub fn get(target: impl Into<String>) -> Request<Bytes> {
+    Request::get(target.into()).body(Bytes::new()).expect("a request")
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}
