@@ -1,4 +1,4 @@
-//! `tasrih check` as a command: what it prints and how it exits.
+//! `tasrih check` as a command: what it prints and how it exits; and the cases that are shipped with the policies.
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,12 @@ fn the_shipped_policies_are_clean() {
         said.contains("\n  transfer cctv-to-ministry-a: path /cctv/** covers /cctv and every path below it\n"),
         "{said}"
     );
+}
+
+#[test]
+fn the_shipped_cases_are_decided_as_they_say() {
+    let output = tasrih(&["test", "policies"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
 #[test]
@@ -81,8 +87,12 @@ fn an_empty_folder_is_a_register_that_denies_everything() {
 }
 
 fn check(arguments: &[&str]) -> Output {
+    tasrih(&[["check"].as_slice(), arguments].concat())
+}
+
+fn tasrih(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).arg("check").args(arguments);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).args(arguments);
     command.output().expect("the program starts")
 }
 
