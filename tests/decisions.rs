@@ -2,6 +2,8 @@
 //!
 //! Every time is fixed, and every table is run twice: with the clock in 2024 and in 2031. Nothing is resolved or dialled.
 
+#![allow(clippy::panic, reason = "helpers of tests fail by panicking")]
+
 #[path = "decisions/candidates.rs"]
 mod candidates;
 #[path = "decisions/harness.rs"]

@@ -8,7 +8,7 @@ use tasrih::policy::cases::Shown;
 use tasrih::policy::dry::{self, Answer, Question, Supposed};
 use tasrih::policy::{
     BodyFacts, Connected, ConnectionFacts, Decision, DeclaredBody, Denial, Digest, EntryPoint, Head, Ledger, Peer,
-    Permit, Reason, Refused, Request, Sent, TlsFacts, TlsVersion, Verdict, admit,
+    Permit, Reason, Request, Sent, TlsFacts, TlsVersion, Verdict, admit,
 };
 use tasrih::register::Register;
 use tasrih::register::compile::{Text, compile};
@@ -208,25 +208,19 @@ impl Line {
         admit(&self.register, &self.rules, &mut self.ledger, head)
     }
 
-    /// From permit to verdict; what is refused on the way gives its reservations back.
+    /// From permit to verdict; what is refused on the way is dropped, and so gives its reservations back.
     pub fn judge(&mut self, permit: Permit, body: &[u8]) -> Result<Verdict, Denial> {
-        let judged = connected(permit, &self.rules).and_then(|connected| {
-            let mut inspector = tasrih::inspect::body(Some("image/jpeg"), None);
-            inspector.push(body);
-            let facts =
-                BodyFacts { size: body.len() as u64, digest: Some(digest(body)), findings: inspector.findings() };
-            connected.judge(&mut self.ledger, facts)
-        });
-        judged.map_err(|Refused { denial, reservations }| {
-            self.ledger.give_back(reservations);
-            denial
-        })
+        let connected = connected(permit, &self.rules)?;
+        let mut inspector = tasrih::inspect::body(Some("image/jpeg"), None);
+        inspector.push(body);
+        let facts = BodyFacts { size: body.len() as u64, digest: Some(digest(body)), findings: inspector.findings() };
+        connected.judge(&mut self.ledger, facts)
     }
 
     /// From permit to verdict without a body.
     pub fn judge_empty(&mut self, permit: Permit) -> Verdict {
         let judged = connected(permit, &self.rules).and_then(|it| it.judge(&mut self.ledger, BodyFacts::none()));
-        judged.unwrap_or_else(|refused| panic!("{}", refused.denial.reason))
+        judged.unwrap_or_else(|denial| panic!("{}", denial.reason))
     }
 
     /// Offers a body of announced length.
@@ -254,7 +248,7 @@ impl Line {
 }
 
 /// The connection stage with facts that fit.
-pub fn connected(permit: Permit, rules: &AddressRules) -> Result<Connected, Refused> {
+pub fn connected(permit: Permit, rules: &AddressRules) -> Result<Connected, Denial> {
     let address = "8.8.8.8".parse().expect("an address");
     let pinned = permit.pin(rules, &[address])?;
     let sni = pinned.destination().host.name().map(|name| name.as_str().to_owned());

@@ -176,6 +176,15 @@ fn a_refused_body_gives_its_reservation_back() {
 }
 
 #[test]
+fn an_exchange_that_is_dropped_gives_its_reservations_back() {
+    let mut line = Line::new(register(&[], CLOCKS[0]));
+    drop(line.admit(Line::head(noon(), DeclaredBody::Length(10))));
+    drop(line.offer(noon(), &body(0)));
+    assert_eq!(line.send(noon(), &body(1), 200), Ok(()));
+    assert_eq!(line.send(noon(), &body(2), 200), Err(Reason::TooFrequent));
+}
+
+#[test]
 fn requests_without_body_are_charged_to_no_limit() {
     let mut line = Line::new(limited("limits: {min_interval: PT5M, max_per_day: 1}"));
     for second in 0..10 {
@@ -255,7 +264,7 @@ fn a_restart_rebuilds_the_counters_from_the_log() {
     assert_eq!(replayed(&[never_left]).send(soon, &body(1), 200), Ok(()));
     // Cut off by the crash: counted as sent, and the uploader may send the same body again.
     let interrupted = past(noon(), 0, None);
-    assert_eq!(replayed(&[interrupted.clone()]).send(soon, &body(1), 200), Err(Reason::TooFrequent));
+    assert_eq!(replayed(std::slice::from_ref(&interrupted)).send(soon, &body(1), 200), Err(Reason::TooFrequent));
     assert_eq!(replayed(&[interrupted]).send(soon, &body(0), 200), Ok(()));
 }
 
