@@ -437,6 +437,25 @@ fn roots_that_cannot_be_used_are_refused() {
     assert_eq!(Trust::new(&[]).expect("no roots are no fault").roots(), 0);
 }
 
+proptest::proptest! {
+    /// Bytes of strangers never panic the readers, whether they are noise or a hello with some bytes changed.
+    #[test]
+    fn any_first_bytes_are_read_or_refused(noise: Vec<u8>, changes: Vec<(usize, u8)>) {
+        let mut hello = old_hello();
+        for (place, byte) in changes {
+            let length = hello.len();
+            hello[place % length] = byte;
+        }
+        for bytes in [&noise, &hello] {
+            if let Ok(Some(message)) = wire::client_message(bytes) {
+                let _ = wire::client_hello(&message);
+            }
+            let _ = wire::server_first(bytes);
+            let _ = wire::client_hello(bytes);
+        }
+    }
+}
+
 fn there(program: &str) -> bool {
     Command::new(program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
