@@ -30,8 +30,8 @@ pub fn connect(register: &Arc<Register>, rules: &AddressRules, head: &Head) -> R
     Ok(tunnel::carriage(&kept))
 }
 
-/// The head stage. Reserves the limits of every candidate left; dropping the [`Permit`] gives them back. Under `observe` a refusal that it lifts becomes a permit with
-/// [`Permit::would_deny`]. A head without request is a tunnel.
+/// The head stage. Reserves the limits of every candidate left; dropping the [`Permit`] gives them back. Under `observe`
+/// a refusal that it lifts becomes a permit with [`Permit::would_deny`]. A head without request is a tunnel.
 pub fn admit(
     register: &Arc<Register>,
     rules: &AddressRules,
