@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,11 +67,11 @@ pub enum StartFault {
     Authority(#[from] AuthorityFault),
     #[error(transparent)]
     Trust(#[from] TrustFault),
-    #[error("cannot listen on {address} ({name}): {source}")]
+    #[error("cannot listen on {address} ({name})")]
     Listen { name: String, address: SocketAddr, source: io::Error },
-    #[error("cannot make the spool folder `{}`: {source}", path.display())]
+    #[error("cannot make the spool folder `{}`", path.display())]
     Spool { path: PathBuf, source: io::Error },
-    #[error("the start cannot be recorded: {0}")]
+    #[error("the start cannot be recorded")]
     Record(#[from] audit::RecordUnavailable),
 }
 
@@ -133,7 +133,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
         addresses: AddressRules {
             internal: settings.internal_destinations.clone(),
-            own: own.iter().copied().chain([admin_address]).collect(),
+            own: own_addresses(own.iter().copied().chain([admin_address])),
         },
         dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
@@ -200,6 +200,28 @@ async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, StartFault
 /// The address that was really taken: port 0 takes a free one.
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
+}
+
+/// Every address under which a listener can be reached: one that listens on all addresses is reached under each of them.
+///
+/// An interface that comes up later is not among them; a request that comes back through it is told by its `Via`.
+fn own_addresses(bound: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let interfaces: Vec<IpAddr> =
+        nix::ifaddrs::getifaddrs().map(|found| found.filter_map(ip_of).collect()).unwrap_or_default();
+    let mut own = Vec::new();
+    for address in bound {
+        own.push(address);
+        if address.ip().is_unspecified() {
+            own.extend(interfaces.iter().map(|ip| SocketAddr::new(*ip, address.port())));
+        }
+    }
+    own
+}
+
+fn ip_of(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address?;
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 fn roots(settings: &Settings) -> Vec<Root> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FINE, REFUSED, UNREADABLE};
+use super::{FINE, REFUSED, UNREADABLE, told};
 use crate::app::{self, Parts, Running};
 use crate::config::{self, Settings};
 use crate::logging::{self, Format};
@@ -35,8 +35,12 @@ pub struct Arguments {
 }
 
 pub fn main(arguments: Arguments) -> u8 {
-    let prepared = logging::init(arguments.log_format, &arguments.log).map_err(|fault| fault.to_string());
-    let prepared = prepared.and_then(|()| Ok((settings(&arguments)?, register(&arguments)?)));
+    let prepared = logging::init(arguments.log_format, &arguments.log).map_err(|fault| told(&fault));
+    let prepared = prepared.and_then(|()| {
+        let settings = settings(&arguments)?;
+        let register = register(&arguments, settings.limits.hold)?;
+        Ok((settings, register))
+    });
     let (settings, register) = match prepared {
         Ok(prepared) => prepared,
         Err(fault) => {
@@ -81,9 +85,9 @@ fn settings(arguments: &Arguments) -> Result<Settings, String> {
     Ok(settings)
 }
 
-fn register(arguments: &Arguments) -> Result<Compiled, String> {
-    let texts = folder::read(&arguments.policies).map_err(|fault| fault.to_string())?;
-    let compiled = register::compile::compile(&texts).map_err(|faults| faults.to_string())?;
+fn register(arguments: &Arguments, hold: u64) -> Result<Compiled, String> {
+    let texts = folder::read(&arguments.policies).map_err(|fault| told(&fault))?;
+    let compiled = register::compile::compile_with(&texts, hold).map_err(|faults| faults.to_string())?;
     for warning in &compiled.warnings {
         eprintln!("{warning}");
     }
@@ -103,7 +107,7 @@ async fn run(parts: Parts) -> u8 {
     let running = match app::start(parts).await {
         Ok(running) => running,
         Err(fault) => {
-            eprintln!("tasrih: {fault}");
+            eprintln!("tasrih: {}", told(&fault));
             return if fault.is_integrity() { REFUSED } else { UNREADABLE };
         }
     };
