@@ -55,14 +55,3 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(code)
 }
-
-/// An error with its causes, in one line: each level prints only itself.
-fn told(fault: &dyn std::error::Error) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(fault) = cause {
-        text += &format!(": {fault}");
-        cause = fault.source();
-    }
-    text
-}

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FINE, REFUSED, UNREADABLE, told};
+use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Parts, Running};
 use crate::config::{self, Settings};
 use crate::logging::{self, Format};
+use crate::proxy::error::told;
 use crate::register::compile::{Compiled, Text};
 use crate::{folder, register};
 

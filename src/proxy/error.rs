@@ -70,7 +70,7 @@ impl From<ResolveFault> for Denial {
     fn from(fault: ResolveFault) -> Denial {
         Denial::new(Reason::Unresolvable, Stage::Connection)
             .with_status(if fault.is_timeout() { 504 } else { 502 })
-            .with_detail(fault.to_string())
+            .with_detail(told(&fault))
     }
 }
 
@@ -83,7 +83,7 @@ impl From<DialFault> for Denial {
             DialFault::Tls { .. } | DialFault::TlsTimeout { .. } | DialFault::Http { .. } => Reason::UpstreamFault,
         };
         let status = if fault.is_timeout() { 504 } else { 502 };
-        Denial::new(reason, Stage::Connection).with_status(status).with_detail(fault.to_string())
+        Denial::new(reason, Stage::Connection).with_status(status).with_detail(told(&fault))
     }
 }
 
@@ -97,4 +97,15 @@ impl From<HoldFault> for Denial {
         };
         Denial::new(reason, Stage::Body).with_detail(fault.to_string())
     }
+}
+
+/// An error with its causes, in one line: each level prints only itself.
+pub fn told(fault: &dyn std::error::Error) -> String {
+    let mut text = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(fault) = cause {
+        text += &format!(": {fault}");
+        cause = fault.source();
+    }
+    text
 }

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::Held;
-use super::guard::Guard;
+use super::error::told;
+use super::guard::{Guard, reason_of};
 use super::reply::{self, ReplyBody, ReplyFault};
 use super::request::Asked;
 use super::{Corridor, headers};
@@ -45,18 +46,27 @@ pub async fn send(
     let body: UpstreamBody = held.into_outgoing(progress.clone()).boxed_unsync();
     let request = outgoing(corridor, asked, stamp, body);
     progress.begin();
-    match timeout(corridor.limits.answer, connection.send(recorded, request)).await {
+    let sent = tokio::select! {
+        sent = timeout(corridor.limits.answer, connection.send(recorded, request)) => sent,
+        end = guard.cut() => {
+            drop(connection);
+            guard.close(end);
+            let cut = Denial::new(reason_of(end), Stage::Record).with_detail("the exchange was cut while it was sent");
+            return failed(corridor, cut, &client, &guard);
+        }
+    };
+    match sent {
         Ok(Ok(answer)) => relay(corridor, answer, connection, guard),
         Ok(Err(fault)) => {
             if !fault.bytes_may_have_left() {
                 progress.nothing_left();
             }
             guard.close(End::UpstreamFault);
-            failed(corridor, 502, fault.to_string(), &client, &guard)
+            failed(corridor, upstream_fault(502, told(&fault)), &client, &guard)
         }
         Err(_) => {
             guard.close(End::Timeout);
-            failed(corridor, 504, "the recipient did not answer in time".to_owned(), &client, &guard)
+            failed(corridor, upstream_fault(504, "the recipient did not answer in time".to_owned()), &client, &guard)
         }
     }
 }
@@ -108,9 +118,12 @@ fn relay(
     Response::from_parts(parts, Relayed { body, connection: Some(connection), guard: Some(guard) }.boxed_unsync())
 }
 
-/// The reply to a request that was sent and not answered.
-fn failed(corridor: &Corridor, status: u16, detail: String, client: &HeaderMap, guard: &Guard) -> Response<ReplyBody> {
-    let fault = Denial::new(Reason::UpstreamFault, Stage::Record).with_detail(detail).with_status(status);
+fn upstream_fault(status: u16, detail: String) -> Denial {
+    Denial::new(Reason::UpstreamFault, Stage::Record).with_detail(detail).with_status(status)
+}
+
+/// The reply to a request that was let through and not answered.
+fn failed(corridor: &Corridor, fault: Denial, client: &HeaderMap, guard: &Guard) -> Response<ReplyBody> {
     let controller = guard.register().controller.as_ref();
     reply::refusal(&fault, guard.id(), &corridor.pseudonym, controller, client)
 }

@@ -4,11 +4,13 @@
 //! written then is written by [`Guard::drop`]: before the decision a `client-closed` denial, after it the outcome. The
 //! reservations of an exchange that never gets so far give themselves back (`policy::Reservations`).
 
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Response};
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Corridor;
@@ -25,6 +27,9 @@ use crate::policy::{
 };
 use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, OutcomeRecord, RequestShown, Verified, path};
 use crate::register::{Id, Mode, Register};
+
+/// How often an exchange that is under way is judged again.
+const JUDGED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Holds what is known of an exchange and its duty to be recorded.
 pub struct Guard {
@@ -49,7 +54,7 @@ enum State {
 /// An exchange whose bytes may leave.
 struct Sending {
     recorded: Recorded,
-    decision: DecisionRecord,
+    verdict: Arc<Verdict>,
     reservations: Reservations,
     progress: Arc<Progress>,
     since: Instant,
@@ -188,22 +193,27 @@ impl Guard {
     /// # Errors
     /// `record-unavailable`: the record cannot be written, so nothing may leave.
     pub async fn permit(&mut self, mut verdict: Verdict) -> Result<(), Denial> {
+        // The body may have taken long: what was valid at its head may not be any more.
+        if let Err(end) = verdict.recheck(&self.register, self.corridor.now()) {
+            return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
+        }
         let decision = self.decision(&verdict);
         let transfer = verdict.transfer().map(|transfer| transfer.id.clone());
         // If this future is dropped now, the writer closes what it has recorded.
         self.state = State::Over;
-        let recorded = match self.corridor.audit.permit(decision.clone()).await {
+        let (outcome, reason) = (decision.decision, decision.reason);
+        let recorded = match self.corridor.audit.permit(decision).await {
             Ok(recorded) => recorded,
             Err(unavailable) => {
                 self.state = State::Judging;
                 return Err(verdict.denial(record_unavailable(unavailable.to_string())));
             }
         };
-        self.count(decision.decision, decision.reason, transfer.as_ref());
+        self.count(outcome, reason, transfer.as_ref());
         self.state = State::Sending(Box::new(Sending {
             recorded,
-            decision,
             reservations: verdict.take_reservations(),
+            verdict: Arc::new(verdict),
             progress: Arc::default(),
             since: Instant::now(),
             status: None,
@@ -211,6 +221,25 @@ impl Guard {
             _open: self.corridor.metrics.exchange_opened(),
         }));
         Ok(())
+    }
+
+    /// Ends when the exchange may not go on. It is judged again each second, so that an order, or the end of a validity,
+    /// cuts it (DESIGN §5 "Clock").
+    pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
+        let verdict = match &self.state {
+            State::Sending(sending) => Some(sending.verdict.clone()),
+            State::Judging | State::Over => None,
+        };
+        let corridor = self.corridor.clone();
+        async move {
+            let Some(verdict) = verdict else { return pending().await };
+            loop {
+                sleep(JUDGED_AGAIN).await;
+                if let Err(end) = verdict.recheck(&corridor.register.load(), corridor.now()) {
+                    return end;
+                }
+            }
+        }
     }
 
     /// Hands the duty on: what is left behind owes nothing.
@@ -259,8 +288,7 @@ impl Guard {
     /// Writes the outcome. Does nothing where none is owed.
     pub fn close(&mut self, end: End) {
         let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return };
-        let Sending { recorded, decision, reservations, progress, since, status, bytes_in, _open } = *sending;
-        let time = self.corridor.now();
+        let Sending { recorded, reservations, progress, since, status, bytes_in, .. } = *sending;
         let bytes = progress.bytes();
         let content_left = bytes > 0 || progress.is_begun();
         let outcome = OutcomeRecord {
@@ -269,8 +297,9 @@ impl Guard {
             bytes_in,
             content_left,
             duration: since.elapsed(),
-            ..OutcomeRecord::of(&decision, time, end)
+            ..recorded.outcome(end)
         };
+        let time = outcome.time;
         let answered_2xx = status.is_some_and(|status| (200..300).contains(&status)) && end == End::Answered;
         self.corridor.ledger().settle(reservations, Sent { bytes, content_left, answered_2xx, time });
         self.corridor.metrics.moved(Direction::Out, bytes);
@@ -359,6 +388,15 @@ impl Guard {
             transfers.filter(|transfer| transfer.to.endpoints.iter().any(|endpoint| endpoint.matches(destination)));
         here.flat_map(|transfer| transfer.requests.paths.iter().flat_map(|pattern| pattern.literal_segments()))
             .collect()
+    }
+}
+
+/// Why an exchange is refused that would be cut if it were under way.
+pub(super) fn reason_of(end: End) -> Reason {
+    match end {
+        End::CutOrder => Reason::SuspendedByOrder,
+        End::CutExpiry => Reason::Expired,
+        _ => Reason::NoDeclaration,
     }
 }
 

@@ -195,7 +195,7 @@ section{background:#fff;border-inline-start:4px solid #8a1c1c;border-radius:4px;
 h2{font-size:1.2rem;margin:.2rem 0}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:.6rem 0 0}\
 dt{color:#5c5850}dd{margin:0;overflow-wrap:anywhere}code{font-size:.9em}\
 @media(prefers-color-scheme:dark){body{background:#191817;color:#eceae6}section{background:#252322}dt{color:#a8a49c}}\
-@media(max-width:30rem){dl{grid-template-columns:1fr}}";
+@media(max-width:40rem){dl{grid-template-columns:1fr}}";
 
 fn page_of(denial: &Denial, record: Uuid, controller: Option<&Controller>) -> String {
     let sections: String = WORDS.iter().map(|words| section(words, denial.reason, record, controller)).collect();

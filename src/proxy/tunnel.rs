@@ -203,6 +203,7 @@ impl Flow<'_> {
         let (client_reads, client_writes) = tokio::io::split(&mut self.client);
         let (recipient_reads, recipient_writes) = self.recipient.split();
         let (moves, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        let cut = self.guard.cut();
         let guard = &mut self.guard;
         let up = pump(client_reads, recipient_writes, &moves, |bytes| {
             // Bytes leave only if the day's volume has room for them.
@@ -222,6 +223,7 @@ impl Flow<'_> {
         let end = tokio::select! {
             ended = both => ended.err().unwrap_or(End::Answered),
             () = sleep_until(self.limits.until) => End::CutLimit,
+            end = cut => end,
             () = stands_still(&moves, self.limits.idle) => End::Timeout,
             () = stopped(&mut shutdown) => End::Shutdown,
         };
