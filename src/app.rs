@@ -277,6 +277,7 @@ impl Status for Observed {
         let corridor = &self.0;
         let health = corridor.audit.health();
         corridor.metrics.set_held(corridor.holding.budget.held());
+        corridor.metrics.set_record_queue(corridor.audit.queued());
         corridor.metrics.set_record_available(health.is_ready());
         corridor.metrics.encode()
     }

@@ -170,6 +170,11 @@ impl Audit {
         &self.node
     }
 
+    /// How many records wait for the writer.
+    pub fn queued(&self) -> usize {
+        QUEUE - self.slots.available_permits()
+    }
+
     /// How the writer is.
     pub fn health(&self) -> Health {
         self.health.snapshot()

@@ -13,6 +13,7 @@ use super::reply::ReplyBody;
 use super::request::{self, Asked, Door};
 use super::{Corridor, forward};
 use crate::inspect;
+use crate::metrics::HandshakeSide;
 use crate::policy::{self, BodyFacts, Connected, Denial, Head, Permit, Pinned};
 use crate::record::Verified;
 use crate::upstream::Connection;
@@ -83,7 +84,12 @@ pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Gua
 async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Result<(Connection, Connected), Denial> {
     let (connection, facts) = match corridor.dialer.open(&pinned).await {
         Ok(opened) => opened,
-        Err(fault) => return Err(pinned.abandon(fault.into())),
+        Err(fault) => {
+            if fault.is_tls() {
+                corridor.metrics.handshake_failed(HandshakeSide::Recipient);
+            }
+            return Err(pinned.abandon(fault.into()));
+        }
     };
     let verified: &[Verified] = if facts.tls.is_some() { &[Verified::Certificate] } else { &[] };
     guard.connected(&facts, verified);

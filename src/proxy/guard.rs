@@ -202,8 +202,12 @@ impl Guard {
         // If this future is dropped now, the writer closes what it has recorded.
         self.state = State::Over;
         let (outcome, reason) = (decision.decision, decision.reason);
+        let asked = Instant::now();
         let recorded = match self.corridor.audit.permit(decision).await {
-            Ok(recorded) => recorded,
+            Ok(recorded) => {
+                self.corridor.metrics.record_committed(asked.elapsed());
+                recorded
+            }
             Err(unavailable) => {
                 self.state = State::Judging;
                 return Err(verdict.denial(record_unavailable(unavailable.to_string())));

@@ -84,6 +84,11 @@ pub enum DialFault {
 }
 
 impl DialFault {
+    /// Whether the TLS handshake is what failed.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, DialFault::Tls { .. } | DialFault::TlsTimeout { .. })
+    }
+
     /// Whether the other side took too long, which is answered 504 instead of 502.
     pub fn is_timeout(&self) -> bool {
         match self {
