@@ -74,8 +74,9 @@ pub const STEP: Duration = Duration::from_secs(60);
 
 /// The clock that decisions are made by: the wall clock, but never behind the newest record.
 ///
-/// Where the wall clock is behind (it was set back, or an earlier process ran with a clock that was ahead), time runs on from the
-/// newest record at the monotonic clock's pace, so that limits keep their meaning until the wall clock has caught up.
+/// Where the wall clock is behind (it was set back, or an earlier process ran with a clock that was ahead), time runs
+/// on from the newest record at the monotonic clock's pace, so that limits keep their meaning until the wall clock has
+/// caught up.
 pub struct DecisionClock {
     clock: std::sync::Arc<dyn Clock>,
     state: Mutex<State>,

@@ -1,4 +1,5 @@
-//! Promise 2 at its root: what the writer acknowledged is there after whatever happens, and what it cannot keep it does not acknowledge.
+//! Promise 2 at its root: what the writer acknowledged is there after whatever happens, and what it cannot keep it does
+//! not acknowledge.
 
 #[path = "support/exchanges.rs"]
 mod exchanges;
@@ -41,9 +42,16 @@ fn options(disk: &Forgetful, segment_size: u64) -> Options {
     Options { segment_size, clock, storage: Some(Arc::new(disk.clone())), ..Options::default() }
 }
 
+/// A folder for lock and key that needs no disk, where there is such a place: these tests open thousands of logs.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a temporary folder")
+}
+
 /// Opens a log on `disk`, with lock and key in a state folder of its own.
 fn open(disk: &Forgetful, segment_size: u64) -> Result<(Audit, Recovery, tempfile::TempDir), OpenFault> {
-    let state = tempfile::tempdir().expect("a temporary folder");
+    let state = scratch();
     let (audit, recovery) = Audit::open(state.path(), options(disk, segment_size))?;
     Ok((audit, recovery, state))
 }

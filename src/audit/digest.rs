@@ -1,4 +1,5 @@
-//! The state folder's digest key: HMAC-SHA-256 of bodies and paths, so that a record can tell that two are equal and nothing else.
+//! The state folder's digest key: HMAC-SHA-256 of bodies and paths, so that a record can tell that two are equal and
+//! nothing else.
 
 use std::fmt;
 

@@ -1,8 +1,10 @@
-//! Folding: many like denials within a minute become one counted record, so that a loop in some client cannot flood the log.
+//! Folding: many like denials within a minute become one counted record, so that a loop in some client cannot flood the
+//! log.
 //!
-//! The first [`WRITTEN`] are written one by one. The next opens a folding: it is written, and durable before it is answered, like any
-//! denial. What follows within the minute is counted and answered with the id of the opening record; a closing record, joined to it by
-//! `correlation_uid`, holds the count. A process that is killed in between loses a count of at most one minute, and no record.
+//! The first [`WRITTEN`] are written one by one. The next opens a folding: it is written, and durable before it is
+//! answered, like any denial. What follows within the minute is counted and answered with the id of the opening record;
+//! a closing record, joined to it by `correlation_uid`, holds the count. A process that is killed in between loses a
+//! count of at most one minute, and no record.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -8,10 +8,10 @@
 //!          | a batch:  "TASRIH-B"  u64 synced  u64 first sequence
 //! ```
 //!
-//! Numbers are little-endian. A *position* counts the bytes of all segments since the log began; `base` is the position of the segment's
-//! first byte, and its file is named after it. A batch stands before the records that one sync made durable together; `synced` is the
-//! position up to which the log was durable before this batch was written. What is damaged below the highest `synced` was acknowledged
-//! once; what is damaged above it never was.
+//! Numbers are little-endian. A *position* counts the bytes of all segments since the log began; `base` is the position
+//! of the segment's first byte, and its file is named after it. A batch stands before the records that one sync made
+//! durable together; `synced` is the position up to which the log was durable before this batch was written. What is
+//! damaged below the highest `synced` was acknowledged once; what is damaged above it never was.
 
 /// Length of a segment's header in bytes.
 pub const HEADER: u64 = 28;

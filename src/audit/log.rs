@@ -1,9 +1,11 @@
-//! The log as its writer holds it: where the next batch goes, what is durable, and how much room is promised to outcomes.
+//! The log as its writer holds it: where the next batch goes, what is durable, and how much room is promised to
+//! outcomes.
 //!
-//! No thread and no queue is here (that is `writer`), so that a test can drive it step by step. Two kinds of failure are kept apart.
-//! Too little room, noticed when blocks are allocated *before* anything is written, refuses what wanted the room and mends itself. A
-//! write or sync that fails leaves it unknown what is on the disk: the log is latched, and only a restart, which reads everything
-//! again, opens it. (After a failed `fsync` the kernel may drop the dirty pages, so trying once more would report a success that is none.)
+//! No thread and no queue is here (that is `writer`), so that a test can drive it step by step. Two kinds of failure
+//! are kept apart. Too little room, noticed when blocks are allocated *before* anything is written, refuses what wanted
+//! the room and mends itself. A write or sync that fails leaves it unknown what is on the disk: the log is latched, and
+//! only a restart, which reads everything again, opens it. (After a failed `fsync` the kernel may drop the dirty pages,
+//! so trying once more would report a success that is none.)
 
 use std::io;
 use std::sync::Arc;
@@ -81,8 +83,8 @@ impl Log {
 
     /// Writes `records` as one batch and returns when it is durable.
     ///
-    /// `promised` bytes are newly reserved for outcomes; `kept` bytes of earlier promises are used up or given back by this batch.
-    /// On [`WriteFault::NoRoom`] neither has happened.
+    /// `promised` bytes are newly reserved for outcomes; `kept` bytes of earlier promises are used up or given back by
+    /// this batch. On [`WriteFault::NoRoom`] neither has happened.
     pub fn append(&mut self, records: &[Vec<u8>], promised: u64, kept: u64) -> Result<(), WriteFault> {
         if let Some(fault) = &self.fault {
             return Err(WriteFault::Latched(fault.clone()));
@@ -96,10 +98,12 @@ impl Log {
         Ok(())
     }
 
-    /// Writes a batch without records: it says that all before it is durable, so that damage there is never taken for a torn tail.
+    /// Writes a batch without records: it says that all before it is durable, so that damage there is never taken for a
+    /// torn tail.
     pub fn seal(&mut self) -> Result<(), WriteFault> {
         self.append(&[], 0, 0)?;
-        // Blocks allocated ahead go back to the file system; what was written stays as it is, so a failure here loses nothing.
+        // Blocks allocated ahead go back to the file system; what was written stays as it is, so a failure here loses
+        // nothing.
         let _ = self.segment.truncate(self.length);
         self.allocated = self.length;
         Ok(())
@@ -172,7 +176,8 @@ fn claim_segment(storage: &dyn Storage, base: u64, end: u64) -> io::Result<Box<d
     match segment.allocate(end) {
         Ok(()) => Ok(segment),
         Err(error) => {
-            // An empty file that stays behind is what recovery takes away; creating it again then fails and latches, which is safe.
+            // An empty file that stays behind is what recovery takes away; creating it again then fails and latches,
+            // which is safe.
             let _ = storage.remove(&name);
             Err(error)
         }

@@ -1,9 +1,10 @@
 //! The evidence: one writer thread that makes records durable, and the proof that it did.
 //!
-//! [`Audit`] is a cheap handle. [`Audit::permit`] returns when the decision is on stable storage, with a [`Recorded`]: the value that
-//! sending wants to see, and that nothing else can make. When it is closed, or dropped in whatever way, the outcome is written; room
-//! for it was allocated beforehand. `writer` is the thread, `log` the segments behind it, `frame` how bytes lie in them, `recover` what
-//! happens at start, `state` the folder with its lock and key, [`read`] how records are read back without a lock.
+//! [`Audit`] is a cheap handle. [`Audit::permit`] returns when the decision is on stable storage, with a [`Recorded`]:
+//! the value that sending wants to see, and that nothing else can make. When it is closed, or dropped in whatever way,
+//! the outcome is written; room for it was allocated beforehand. `writer` is the thread, `log` the segments behind it,
+//! `frame` how bytes lie in them, `recover` what happens at start, `state` the folder with its lock and key, [`read`]
+//! how records are read back without a lock.
 
 use std::fmt;
 use std::path::Path;
@@ -100,9 +101,11 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Opens the state folder (made if need be), verifies its log, closes what an earlier process left open, and starts the writer.
+    /// Opens the state folder (made if need be), verifies its log, closes what an earlier process left open, and starts
+    /// the writer.
     ///
-    /// A start record, and one for a torn tail, is durable when this returns. Blocks: to be called before the reactor carries traffic.
+    /// A start record, and one for a torn tail, is durable when this returns. Blocks: to be called before the reactor
+    /// carries traffic.
     pub fn open(state: &Path, options: Options) -> Result<(Audit, Recovery), OpenFault> {
         let folder = state::Folder::open(state)?;
         let key = folder.digest_key()?;
@@ -119,8 +122,8 @@ impl Audit {
         Ok((Audit { jobs, slots, clock, health, key, node: options.node }, opened.recovery))
     }
 
-    /// Puts a denial on record; it is durable when this returns. The id is that of the record which stands for it: the record's own,
-    /// or that of a record into which like denials are folded.
+    /// Puts a denial on record; it is durable when this returns. The id is that of the record which stands for it: the
+    /// record's own, or that of a record into which like denials are folded.
     pub async fn deny(&self, record: DecisionRecord) -> Result<Uuid, RecordUnavailable> {
         debug_assert_eq!(record.decision, Decision::Denial);
         self.ask(|slot, answer| Job::Denial { record: Box::new(record), slot, answer }).await
@@ -128,7 +131,8 @@ impl Audit {
 
     /// Puts a permit or would-deny on record; it is durable when this returns, and room for its outcome is allocated.
     ///
-    /// Dropping the future is safe: a decision that was written after all gets the outcome `client-closed`, with nothing sent.
+    /// Dropping the future is safe: a decision that was written after all gets the outcome `client-closed`, with
+    /// nothing sent.
     pub async fn permit(&self, record: DecisionRecord) -> Result<Recorded, RecordUnavailable> {
         let guard = (self.jobs.clone(), self.clock.clone());
         let record = Arc::new(record);
@@ -137,13 +141,14 @@ impl Audit {
         Ok(recorded)
     }
 
-    /// Puts the outcome on record. Never blocks and never fails the caller: if it cannot be written any more, the decision stands
-    /// open and the next start closes it as `interrupted`.
+    /// Puts the outcome on record. Never blocks and never fails the caller: if it cannot be written any more, the
+    /// decision stands open and the next start closes it as `interrupted`.
     pub fn close(&self, mut recorded: Recorded, outcome: OutcomeRecord) {
         recorded.send(outcome);
     }
 
-    /// Puts something that happened to the proxy on record, with the time and the node; it is durable when this returns.
+    /// Puts something that happened to the proxy on record, with the time and the node; it is durable when this
+    /// returns.
     pub async fn note(&self, event: Lifecycle) -> Result<(), RecordUnavailable> {
         self.ask(|slot, answer| Job::Note { event, slot, answer }).await
     }
@@ -185,8 +190,8 @@ impl Audit {
         &self.key
     }
 
-    /// Writes what is queued and a stop record, ends the writer and gives the state folder's lock back. Whatever comes later is
-    /// refused as [`RecordUnavailable::Closed`].
+    /// Writes what is queued and a stop record, ends the writer and gives the state folder's lock back. Whatever comes
+    /// later is refused as [`RecordUnavailable::Closed`].
     pub async fn finish(self) {
         let (answer, done) = oneshot::channel();
         if self.jobs.send(Job::Finish { answer }).is_ok() {
@@ -203,10 +208,11 @@ impl Audit {
     }
 }
 
-/// Proof that a decision is on stable storage: without one, nothing is sent. Only the writer's acknowledgement makes it.
+/// Proof that a decision is on stable storage: without one, nothing is sent. Only the writer's acknowledgement makes
+/// it.
 ///
-/// It is also the guard of the outcome. [`Audit::close`] consumes it; if it is dropped instead (a cancelled future, a panic), the
-/// outcome is written all the same, with the end that [`Recorded::if_dropped`] named.
+/// It is also the guard of the outcome. [`Audit::close`] consumes it; if it is dropped instead (a cancelled future, a
+/// panic), the outcome is written all the same, with the end that [`Recorded::if_dropped`] named.
 #[must_use = "dropping it writes an outcome that says `interrupted`"]
 pub struct Recorded {
     decision: Arc<DecisionRecord>,

@@ -9,7 +9,8 @@ use super::storage::{Folder, Storage};
 
 /// The records of a state folder's log, oldest first, as logged.
 ///
-/// Takes no lock. A tail that is still growing ends the reading; a damaged segment gives one fault, and reading goes on with the next.
+/// Takes no lock. A tail that is still growing ends the reading; a damaged segment gives one fault, and reading goes on
+/// with the next.
 ///
 /// # Errors
 /// If the folder has no log that can be listed.
@@ -26,10 +27,20 @@ pub fn read(state: &Path) -> io::Result<Records> {
 pub enum ReadFault {
     /// A frame in the middle of the log is not intact.
     #[error("{file} is damaged at offset {offset}; what follows in it was not read")]
-    Damaged { file: String, offset: u64 },
+    Damaged {
+        /// Name of the segment file.
+        file: String,
+        /// Where in it the damage begins.
+        offset: u64,
+    },
     /// The file system failed.
     #[error("cannot read {file}: {error}")]
-    Io { file: String, error: io::Error },
+    Io {
+        /// Name of the segment file.
+        file: String,
+        /// How it failed.
+        error: io::Error,
+    },
 }
 
 /// An iterator over the records of a log.

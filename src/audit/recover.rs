@@ -1,7 +1,9 @@
-//! What happens to the log at start: every frame is read, a torn tail is cut, damage refuses, and what was left open is found.
+//! What happens to the log at start: every frame is read, a torn tail is cut, damage refuses, and what was left open is
+//! found.
 //!
-//! The rule (issue 2, point 6): damage above the highest position that a batch or segment names as synced was never acknowledged; it is
-//! cut and recorded. Damage below was acknowledged once; then nothing is changed and the process refuses to start.
+//! The rule (issue 2, point 6): damage above the highest position that a batch or segment names as synced was never
+//! acknowledged; it is cut and recorded. Damage below was acknowledged once; then nothing is changed and the process
+//! refuses to start.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -29,12 +29,23 @@ pub enum OpenFault {
     Locked(PathBuf),
     /// It was written by a release that this one does not know.
     #[error(
-        "the state folder {folder:?} has version {found:?}, and this release reads \"tasrih state 1\"; use the release that wrote it"
+        "the state folder {folder:?} has version {found:?}, and this release reads \"tasrih state 1\"; \
+         use the release that wrote it"
     )]
-    Version { folder: PathBuf, found: String },
+    Version {
+        /// The state folder.
+        folder: PathBuf,
+        /// What `VERSION` says.
+        found: String,
+    },
     /// The key can be read by others.
     #[error("{file:?} has mode {mode:04o} and may be read by others; run `chmod 600` on it")]
-    KeyExposed { file: PathBuf, mode: u32 },
+    KeyExposed {
+        /// The key's file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// The key is not one.
     #[error("{0:?} is not a key of 32 bytes; digests in the log were made with the key that stood there, restore it")]
     KeySpoiled(PathBuf),
@@ -42,10 +53,22 @@ pub enum OpenFault {
     #[error(
         "the log is damaged in {file} at offset {offset}: {what}; nothing was changed, restore the file from a copy"
     )]
-    Damaged { file: String, offset: u64, what: &'static str },
+    Damaged {
+        /// Name of the segment file.
+        file: String,
+        /// Where in it the damage begins.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// The file system failed.
     #[error("cannot use {path:?}: {error}")]
-    Io { path: PathBuf, error: io::Error },
+    Io {
+        /// What was used.
+        path: PathBuf,
+        /// How it failed.
+        error: io::Error,
+    },
     /// The first records of this process could not be written.
     #[error("cannot write to the log: {0}")]
     Unwritable(String),

@@ -1,7 +1,7 @@
 //! Where segments lie: a folder of files, behind a trait that tests put a forgetful folder behind.
 //!
-//! The trait names exactly what durability rests on: a file's bytes are safe after [`Segment::sync`], its name in the folder after
-//! [`Storage::sync_folder`], and nothing else is.
+//! The trait names exactly what durability rests on: a file's bytes are safe after [`Segment::sync`], its name in the
+//! folder after [`Storage::sync_folder`], and nothing else is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

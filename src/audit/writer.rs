@@ -1,7 +1,8 @@
 //! The writer: one thread that takes all that is queued, writes it as one batch, syncs once, and then answers everyone.
 //!
-//! Nobody is answered before the sync has returned. Outcomes come without a question and always find room; whatever asks (decisions,
-//! notes) is refused when there is none. The thread ends with [`Job::Finish`], or when the last handle is dropped.
+//! Nobody is answered before the sync has returned. Outcomes come without a question and always find room; whatever
+//! asks (decisions, notes) is refused when there is none. The thread ends with [`Job::Finish`], or when the last handle
+//! is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -83,7 +84,7 @@ pub(super) struct Writer {
     node: Arc<str>,
     log_name: String,
     fold: Fold,
-    /// Records refused since there was room last.
+    /// Records refused for lack of room since there was room last.
     refused: u64,
 }
 
@@ -195,6 +196,7 @@ impl Writer {
         match self.append(&entries) {
             Ok(rooms) => {
                 self.refused = if asks { 0 } else { self.refused };
+                self.tell_health();
                 self.acknowledge(entries, &rooms);
                 self.answer_folded(folded, Ok(()));
             }
@@ -205,13 +207,14 @@ impl Writer {
                 self.answer_folded(folded, Err(why));
             }
         }
-        self.tell_health();
     }
 
     /// There is no room for what asks; the outcomes among them have theirs.
     fn commit_outcomes_alone(&mut self, entries: Vec<Entry>, folded: Vec<Folded>) {
         let is_outcome = |entry: &Entry| matches!(entry.tell, Tell::Closed(_));
         let (outcomes, asking): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_outcome);
+        self.refused += asking.len() as u64;
+        self.tell_health();
         asking.into_iter().for_each(|entry| self.refuse(entry, &RecordUnavailable::NoRoom));
         self.answer_folded(folded, Err(RecordUnavailable::NoRoom));
         if outcomes.is_empty() {
@@ -276,7 +279,6 @@ impl Writer {
     }
 
     fn refuse(&mut self, entry: Entry, why: &RecordUnavailable) {
-        self.refused += 1;
         self.health.unavailable.fetch_add(1, Relaxed);
         match entry.tell {
             Tell::Denied(id, _, answer) => {

@@ -1,7 +1,9 @@
-//! The OCSF 1.8.0 event of a decision or outcome: class 4002 HTTP Activity for a request, 4001 Network Activity for a tunnel.
+//! The OCSF 1.8.0 event of a decision or outcome: class 4002 HTTP Activity for a request, 4001 Network Activity for a
+//! tunnel.
 //!
-//! Members are named and numbered as in the OCSF schema; ours stand in `unmapped.transfer` (see [`super::unmapped`]). Text that came
-//! from outside is cut to a bound of its own, so that a record keeps to [`MAX_BYTES`]; a cut is told in `metadata.is_truncated`.
+//! Members are named and numbered as in the OCSF schema; ours stand in `unmapped.transfer` (see [`super::unmapped`]).
+//! Text that came from outside is cut to a bound of its own, so that a record keeps to [`MAX_BYTES`]; a cut is told in
+//! `metadata.is_truncated`.
 
 use std::cell::Cell;
 
@@ -347,7 +349,8 @@ fn finish(mut event: Map<String, Value>, cut: &Cutter) -> Vec<u8> {
     bounded(Value::Object(event))
 }
 
-/// Members of `unmapped.transfer` that are given up, in this order, should a record be too long in spite of the bounds of its texts.
+/// Members of `unmapped.transfer` that are given up, in this order, should a record be too long in spite of the bounds
+/// of its texts.
 const EXPENDABLE: [&str; 6] =
     ["candidates", "purposes", "categories_declared", "categories_found", "categories", "detail"];
 

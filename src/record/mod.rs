@@ -1,9 +1,10 @@
 //! What an exchange leaves behind: records as plain structs, and the OCSF 1.8.0 event that each becomes.
 //!
-//! A permit or would-deny has two records, the decision and the outcome, joined by `metadata.correlation_uid`; a denial has one.
-//! The proxy's own life (start, stop, register loaded, heartbeat) is on record too, because silence must be visible.
-//! Nothing here holds a query, a cookie, a credential, a body or a value that was found; [`path`] shows what a path may show.
-//! Nothing here writes: [`crate::audit`] gives each record its sequence number and keeps it. [`past`] reads records back.
+//! A permit or would-deny has two records, the decision and the outcome, joined by `metadata.correlation_uid`; a denial
+//! has one. The proxy's own life (start, stop, register loaded, heartbeat) is on record too, because silence must be
+//! visible. Nothing here holds a query, a cookie, a credential, a body or a value that was found; [`path`] shows what a
+//! path may show. Nothing here writes: [`crate::audit`] gives each record its sequence number and keeps it. [`past`]
+//! reads records back, [`search`] finds exchanges among them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,12 +24,15 @@ mod event;
 mod lifecycle;
 pub mod past;
 pub mod path;
+pub mod search;
 mod unmapped;
 
-/// The most bytes that one record may take (C2SP tlog-tiles allows 65,535 for an entry; the rest is room for what joins it later).
+/// The most bytes that one record may take (C2SP tlog-tiles allows 65,535 for an entry; the rest is room for what joins
+/// it later).
 pub const MAX_BYTES: usize = 60_000;
 
-/// By how much an outcome may be larger than the decision that it closes, in bytes: its own members are numbers and closed words.
+/// By how much an outcome may be larger than the decision that it closes, in bytes: its own members are numbers and
+/// closed words.
 pub const OUTCOME_MARGIN: usize = 1_024;
 
 /// Anything that the log holds.
@@ -275,8 +279,8 @@ pub struct DecisionRecord {
 /// A record that stands for many like denials (DESIGN §6 "Records").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded {
-    /// Denials that this record stands for: 1 where it opens a folding, and those that followed where it closes one. Summed over all
-    /// records, no denial is counted twice.
+    /// Denials that this record stands for: 1 where it opens a folding, and those that followed where it closes one.
+    /// Summed over all records, no denial is counted twice.
     pub count: u64,
     /// The first of them.
     pub since: Timestamp,
@@ -344,20 +348,43 @@ pub struct LifecycleRecord {
 /// The happenings that are on record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lifecycle {
-    /// The proxy started; how many decisions an earlier process had left open.
-    Start { interrupted: u64 },
+    /// The proxy started.
+    Start {
+        /// Decisions that an earlier process had left open, closed now.
+        interrupted: u64,
+    },
     /// The proxy stopped in order.
     Stop,
-    /// A register took effect, with the number of its transfers and warnings.
-    RegisterLoaded { version: Version, transfers: u64, warnings: u64 },
+    /// A register took effect.
+    RegisterLoaded {
+        /// Its version.
+        version: Version,
+        /// How many transfers it declares.
+        transfers: u64,
+        /// How many warnings it was loaded with.
+        warnings: u64,
+    },
     /// Written each minute, so that silence is evidence too.
     Heartbeat(Heartbeat),
-    /// An unacknowledged tail was cut at start: the segment, the offset of the cut, and the bytes removed.
-    TornTail { segment: String, offset: u64, bytes: u64 },
+    /// An unacknowledged tail was cut at start.
+    TornTail {
+        /// Name of the segment file.
+        segment: String,
+        /// Offset in it from which it was cut.
+        offset: u64,
+        /// Bytes cut.
+        bytes: u64,
+    },
     /// The wall clock moved against the monotonic clock by more than a minute.
-    ClockStep { by: SignedDuration },
+    ClockStep {
+        /// By how much; negative where it was set back.
+        by: SignedDuration,
+    },
     /// Records can be written again after some were refused for lack of room.
-    RoomAgain { refused: u64 },
+    RoomAgain {
+        /// How many were refused.
+        refused: u64,
+    },
 }
 
 /// What a heartbeat says.

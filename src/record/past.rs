@@ -31,9 +31,12 @@ pub struct Past {
     pub time: Timestamp,
     /// Its place in the node's log.
     pub sequence: u64,
+    /// Name of the node that wrote it.
+    pub node: String,
     /// Its own id.
     pub uid: String,
-    /// The exchange's id, which decision and outcome share; of a folded denial that of the record which opened the folding.
+    /// The exchange's id, which decision and outcome share; of a folded denial that of the record which opened the
+    /// folding.
     pub exchange: Option<String>,
     /// Absent in lifecycle records.
     pub decision: Option<Decision>,
@@ -81,7 +84,12 @@ pub enum PastFault {
     Shape(#[from] serde_json::Error),
     /// A word that this release does not know.
     #[error("{member} is {found:?}, a word that this release does not know")]
-    Word { member: &'static str, found: String },
+    Word {
+        /// The member that holds it.
+        member: &'static str,
+        /// The word.
+        found: String,
+    },
 }
 
 /// Reads one record.
@@ -102,6 +110,7 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
         time: Timestamp::from_millisecond(event.time)
             .map_err(|_| PastFault::Word { member: "time", found: event.time.to_string() })?,
         sequence: event.metadata.sequence,
+        node: event.metadata.product.uid,
         uid: event.metadata.uid,
         exchange: event.metadata.correlation_uid,
         decision: word("decision", ours.decision).map(|word| word.read(Decision::parse)).transpose()?,
@@ -128,8 +137,8 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
 }
 
 impl Past {
-    /// What the limits must remember of a decision that let an exchange through, before its outcome is known; `None` where nothing was
-    /// charged.
+    /// What the limits must remember of a decision that let an exchange through, before its outcome is known; `None`
+    /// where nothing was charged.
     pub fn charged(&self) -> Option<PastExchange> {
         let let_through = matches!(self.decision, Some(Decision::Permit | Decision::WouldDeny));
         if self.kind != Kind::Decision || !let_through {
@@ -147,8 +156,8 @@ impl Past {
         Some(PastExchange { time: self.time, source: Id::new(self.source.as_ref()?)?, used, request, outcome: None })
     }
 
-    /// What the limits must remember of an outcome; `None` for another record, and for an interrupted exchange, of which nobody knows
-    /// what left: without an outcome it counts as sent.
+    /// What the limits must remember of an outcome; `None` for another record, and for an interrupted exchange, of
+    /// which nobody knows what left: without an outcome it counts as sent.
     pub fn sent(&self) -> Option<Sent> {
         let known = self.end.is_some_and(|end| end != End::Interrupted);
         known.then(|| Sent {
@@ -264,9 +273,15 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Metadata {
+    product: Product,
     uid: String,
     sequence: u64,
     correlation_uid: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    uid: String,
 }
 
 #[derive(Deserialize)]

@@ -1,13 +1,13 @@
 //! What a record shows of a path: plain words, versions and literally declared segments; everything else is a `*`.
 //!
-//! A path segment may be a name, a file number or an address. The record shows the route and keeps the rest as a keyed digest of the
-//! whole path, so that two records can be compared without telling what was sent.
+//! A path segment may be a name, a file number or an address. The record shows the route and keeps the rest as a keyed
+//! digest of the whole path, so that two records can be compared without telling what was sent.
 
-/// The path as a record shows it: each segment that is not a plain word, a version or one of `literal` (segments that a declared pattern
-/// spells out) is replaced by `*`.
+/// The path as a record shows it: each segment that is not a plain word, a version or one of `literal` (segments that a
+/// declared pattern spells out) is replaced by `*`.
 ///
-/// `path` is the canonical path, without query. A plain word is 1 to 24 ASCII letters with at most two hyphens or underscores between
-/// them; a version is `v` and up to three digits, with at most two further dotted numbers.
+/// `path` is the canonical path, without query. A plain word is 1 to 24 ASCII letters with at most two hyphens or
+/// underscores between them; a version is `v` and up to three digits, with at most two further dotted numbers.
 pub fn shown<S: AsRef<str>>(path: &str, literal: &[S]) -> String {
     let show = |segment: &str| {
         segment.is_empty()
@@ -29,7 +29,8 @@ fn is_word(segment: &str) -> bool {
         && is_one_case(segment)
 }
 
-/// Words of a route are written in one case, or with a capital in front; a mixture (`aGVsbG8`) is more likely an encoded value.
+/// Words of a route are written in one case, or with a capital in front; a mixture (`aGVsbG8`) is more likely an
+/// encoded value.
 fn is_one_case(segment: &str) -> bool {
     let tail = segment.get(1..).unwrap_or_default();
     !tail.bytes().any(|byte| byte.is_ascii_uppercase()) || !segment.bytes().any(|byte| byte.is_ascii_lowercase())

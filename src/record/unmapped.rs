@@ -1,4 +1,5 @@
-//! What a record says beyond OCSF, in `unmapped.transfer`: the declaration, the candidates, what was found and verified.
+//! What a record says beyond OCSF, in `unmapped.transfer`: the declaration, the candidates, what was found and
+//! verified.
 
 use serde_json::{Map, Value, json};
 

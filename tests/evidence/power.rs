@@ -1,5 +1,5 @@
-//! 10 (c): the writer over a disk that forgets everything not synced gives every acknowledged record back, wherever the power is cut;
-//! and without the sync it does not, which shows that this check can fail.
+//! 10 (c): the writer over a disk that forgets everything not synced gives every acknowledged record back, wherever the
+//! power is cut; and without the sync it does not, which shows that this check can fail.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

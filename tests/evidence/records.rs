@@ -154,7 +154,8 @@ fn no_query_value_or_digest_key_is_shown() {
     assert!(text.contains(r#""path_digest":"hmac-sha256:cdcd"#) && !text.contains("cam1") && !text.contains('?'));
 }
 
-/// The check can fail: what OCSF does not know, a wrong type number, a missing profile, a missing requirement, a loose form.
+/// The check can fail: what OCSF does not know, a wrong type number, a missing profile, a missing requirement, a loose
+/// form.
 #[test]
 fn the_check_finds_faults() {
     let good: Value = serde_json::from_slice(&decided(permit(noon()))).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tasrih::audit::{Audit, OpenFault, Options};
 use tasrih::policy::End;
+use tasrih::record::OutcomeRecord;
 use tasrih::record::past::Kind;
 
 use crate::exchanges::{denial, permit};
@@ -21,9 +22,9 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &target)
+            copy(&entry.path(), &target);
         } else {
-            drop(fs::copy(entry.path(), &target).unwrap())
+            fs::copy(entry.path(), &target).unwrap();
         }
     }
 }
@@ -94,8 +95,9 @@ async fn write_the_fixture() {
     let (audit, _) = Audit::open(state.path(), Options { clock, ..Options::default() }).unwrap();
     audit.deny(denial(noon())).await.unwrap();
     let recorded = audit.permit(permit(noon())).await.unwrap();
-    let outcome = recorded.outcome(End::Answered);
-    audit.close(recorded, outcome);
+    let sent =
+        OutcomeRecord { status: Some(200), bytes_out: 204_800, content_left: true, ..recorded.outcome(End::Answered) };
+    audit.close(recorded, sent);
     let open = audit.permit(permit(noon())).await.unwrap();
     copy(state.path(), &folder);
     drop(open);

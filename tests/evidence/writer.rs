@@ -72,7 +72,7 @@ async fn a_permit_whose_asker_left_is_closed_with_nothing_sent() {
         // The future is polled once, so that the job is queued, and dropped at once.
         tokio::select! {
             biased;
-            recorded = audit.permit(permit(noon())) => drop(recorded),
+            recorded = audit.permit(permit(noon())) => drop(recorded.map(drop)),
             () = std::future::ready(()) => {}
         }
     }

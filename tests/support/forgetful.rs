@@ -1,7 +1,8 @@
 //! A folder of segments that forgets what was not synced, fails when told to, and has as much room as it is given.
 //!
-//! It keeps, for each file, the bytes that are durable and those that are only written; for the folder, the names that are durable.
-//! [`Forgetful::cut_power`] leaves what a disk may: everything durable, and of the rest a prefix of its bytes, some of them spoilt.
+//! It keeps, for each file, the bytes that are durable and those that are only written; for the folder, the names that
+//! are durable. [`Forgetful::cut_power`] leaves what a disk may: everything durable, and of the rest a prefix of its
+//! bytes, some of them spoilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,8 +49,8 @@ impl Forgetful {
         change(&mut self.state().faults);
     }
 
-    /// The disk after a power cut: `dice` gives for each file how many of its unsynced bytes are there (of how many), and whether one of
-    /// them is spoilt, and for each name that was not synced whether it is there.
+    /// The disk after a power cut: `dice` gives for each file how many of its unsynced bytes are there (of how many),
+    /// and whether one of them is spoilt, and for each name that was not synced whether it is there.
     pub fn cut_power(&self, mut dice: impl FnMut(u64) -> u64) -> Forgetful {
         let state = self.state();
         let mut after = State::default();
