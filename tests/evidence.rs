@@ -1,6 +1,8 @@
 //! Promise 2 at its root: what the writer acknowledged is there after whatever happens, and what it cannot keep it does
 //! not acknowledge.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it cannot go on")]
+
 #[path = "support/exchanges.rs"]
 mod exchanges;
 #[path = "support/forgetful.rs"]

@@ -103,6 +103,7 @@ impl Writer {
     /// Writes what recovery leaves to be said, then starts the thread.
     pub(super) fn start(mut self, open: Vec<Vec<u8>>, torn: Option<&Torn>) -> Result<UnboundedSender<Job>, OpenFault> {
         self.write_start(open, torn).map_err(|fault| OpenFault::Unwritable(fault.to_string()))?;
+        #[allow(clippy::disallowed_methods, reason = "decisions are bounded by slots, outcomes by the open permits")]
         let (sender, jobs) = unbounded_channel();
         let thread = thread::Builder::new().name("audit-writer".to_owned());
         thread.spawn(move || self.run(jobs)).map_err(|error| OpenFault::Unwritable(error.to_string()))?;

@@ -39,8 +39,8 @@ fn is_one_case(segment: &str) -> bool {
 fn is_version(segment: &str) -> bool {
     let Some(numbers) = segment.strip_prefix(['v', 'V']) else { return false };
     let numbers: Vec<&str> = numbers.split('.').collect();
-    let is_number = |text: &&str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.len() <= 3 && numbers.iter().all(|number| is_number(&number))
+    let is_number = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.len() <= 3 && numbers.iter().all(|number| is_number(number))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn run(disk: &Forgetful, segment_size: u64) -> BTreeSet<String> {
 
 async fn work(audit: Audit, worker: u64, acknowledged: Acknowledged) {
     for round in 0..ROUNDS {
-        if (worker + round) % 3 == 0 {
+        if (worker + round).is_multiple_of(3) {
             let Ok(id) = audit.deny(denial(noon())).await else { return };
             acknowledged.lock().unwrap().insert(id.to_string());
             continue;

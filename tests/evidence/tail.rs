@@ -92,6 +92,9 @@ async fn after_an_orderly_stop_damage_anywhere_before_the_seal_refuses() {
     assert!(matches!(open(&disk, 1 << 20), Err(OpenFault::Damaged { .. })));
 }
 
+/// Changes the bytes of a segment.
+type Tamper<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 /// A log of several small segments.
 async fn segments() -> Forgetful {
     let disk = Forgetful::default();
@@ -121,7 +124,7 @@ async fn a_missing_shortened_or_damaged_segment_refuses() {
     let names: Vec<String> = whole.contents().into_iter().map(|(name, _)| name).collect();
     for (place, name) in names.iter().enumerate() {
         let is_last = place + 1 == names.len();
-        let changes: [(&str, &dyn Fn(&mut Vec<u8>)); 3] = [
+        let changes: [(&str, Tamper<'_>); 3] = [
             ("header", &|bytes| bytes[3] ^= 1),
             ("middle", &|bytes| bytes[HEADER as usize + 60] ^= 1),
             ("shortened", &|bytes| bytes.truncate(bytes.len() - 5)),
