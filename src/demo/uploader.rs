@@ -97,6 +97,8 @@ impl Uploader {
     pub async fn connect(&self) -> io::Result<TcpStream> {
         let socket = if self.from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // The end of a handshake and the request behind it are two small writes: Nagle would hold the second one back.
+        socket.set_nodelay(true)?;
         socket.bind(SocketAddr::new(self.from, 0))?;
         socket.connect(self.proxy).await
     }

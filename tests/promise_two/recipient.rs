@@ -151,6 +151,8 @@ async fn accept(listener: TcpListener, acceptor: Option<Acceptor>, books: Arc<Mu
     while let Ok((stream, peer)) = listener.accept().await {
         let book = Arc::new(Book { peer, raw: AtomicU64::new(0), page: Mutex::default() });
         books.lock().expect("books").push(book.clone());
+        // A session ticket and the answer behind it are two small writes: Nagle would hold the second one back.
+        let _ = stream.set_nodelay(true);
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             converse(Tallied { stream, book: book.clone() }, acceptor, &book).await;
