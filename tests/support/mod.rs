@@ -2,6 +2,7 @@
 //! on loopback addresses of their own, so that each test reads as a few lines.
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
+#![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -62,6 +63,7 @@ pub struct Plan {
     clock: Arc<dyn Clock>,
     change: Box<dyn FnOnce(&mut Settings)>,
     storage: Option<Arc<dyn audit::storage::Storage>>,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Plan {
@@ -74,7 +76,14 @@ impl Plan {
             clock: Arc::new(SystemClock::default()),
             change: Box::new(|_| ()),
             storage: None,
+            folder: None,
         }
+    }
+
+    /// Builds on the state, authority and logs that an earlier house left.
+    pub fn on(mut self, folder: tempfile::TempDir) -> Plan {
+        self.folder = Some(folder);
+        self
     }
 
     pub fn site(mut self, host: &'static str, site: Site) -> Plan {
@@ -98,7 +107,7 @@ impl Plan {
     }
 
     pub async fn build(self) -> House {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = self.folder.unwrap_or_else(|| tempfile::tempdir().expect("a folder"));
         let (trusted, other) = (Issuing::new("Recipients").expect("root"), Issuing::new("Nobody").expect("root"));
         let roots = folder.path().join("roots.pem");
         std::fs::write(&roots, trusted.certificate_pem()).expect("roots are written");
@@ -160,6 +169,12 @@ pub fn settings_in(folder: &Path, roots: &Path) -> Settings {
 }
 
 impl House {
+    /// Stops the proxy in order, and leaves its folder.
+    pub async fn stop(self) -> tempfile::TempDir {
+        self.running.stop().await;
+        self.folder
+    }
+
     pub fn proxy(&self) -> SocketAddr {
         self.running.proxies[0]
     }
