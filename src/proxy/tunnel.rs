@@ -115,6 +115,7 @@ async fn open(
     let obligations = connected.obligations();
     let limits = Limits {
         min_tls: obligations.min_tls,
+        bytes_up: obligations.tunnel.as_ref().and_then(|tunnel| tunnel.max_bytes).unwrap_or(u64::MAX),
         until: Instant::now()
             + obligations.tunnel.as_ref().map_or(Duration::from_secs(3600), |tunnel| tunnel.max_duration),
         idle: corridor.limits.idle,
@@ -150,6 +151,8 @@ impl From<HelloFault> for Denial {
 
 struct Limits {
     min_tls: TlsVersion,
+    /// What one tunnel may send: the day's room when it was opened, or what an `unread` allowance gives.
+    bytes_up: u64,
     until: Instant,
     idle: Duration,
 }
@@ -204,10 +207,11 @@ impl Flow<'_> {
         let (recipient_reads, recipient_writes) = self.recipient.split();
         let (moves, received) = (AtomicU64::new(0), AtomicU64::new(0));
         let cut = self.guard.cut();
+        let bytes_up = self.limits.bytes_up;
         let guard = &mut self.guard;
         let up = pump(client_reads, recipient_writes, &moves, |bytes| {
-            // Bytes leave only if the day's volume has room for them.
-            let drawn = guard.draw(bytes);
+            // Bytes leave only if this tunnel and the day's volume have room for them.
+            let drawn = progress.bytes() + bytes <= bytes_up && guard.draw(bytes);
             progress.add(if drawn { bytes } else { 0 });
             drawn
         });
@@ -232,7 +236,7 @@ impl Flow<'_> {
     }
 
     async fn up(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), End> {
-        if !self.guard.draw(bytes.len() as u64) {
+        if progress.bytes() + bytes.len() as u64 > self.limits.bytes_up || !self.guard.draw(bytes.len() as u64) {
             return Err(End::CutLimit);
         }
         progress.add(bytes.len() as u64);

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
+pub mod ocsf;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -51,9 +53,25 @@ pub enum Site {
 pub struct House {
     pub running: Running,
     pub recipients: BTreeMap<&'static str, Recipient>,
+    /// Before the folder, because it reads what the folder holds when the house is dropped.
+    valid: Valid,
     pub folder: tempfile::TempDir,
     /// What clients must trust to be intercepted.
     pub trust: Trust,
+}
+
+/// Every record that a test made is held against the schema of its OCSF class when the test ends.
+struct Valid(std::path::PathBuf);
+
+impl Drop for Valid {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for record in audit::read(&self.0).into_iter().flatten().map_while(Result::ok) {
+            ocsf::assert_valid(&record);
+        }
+    }
 }
 
 /// How a house is built.
@@ -150,7 +168,8 @@ impl Plan {
         .await
         .expect("a proxy");
         let trust = Trust::new(&[tls::Root::File(authority)]).expect("trust");
-        House { running, recipients, folder, trust }
+        let valid = Valid(folder.path().join("state"));
+        House { running, recipients, valid, folder, trust }
     }
 }
 
