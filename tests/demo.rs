@@ -121,7 +121,7 @@ const B: &str = "0199-bbbb";
 
 fn permit(sequence: u64, id: &str) -> Past {
     record(&json!({
-        "time": 0, "metadata": {"uid": id, "sequence": sequence, "correlation_uid": id},
+        "time": 0, "metadata": {"uid": id, "sequence": sequence, "correlation_uid": id, "product": {"uid": "n"}},
         "dst_endpoint": {"hostname": "intake.example", "port": 443},
         "unmapped": {"transfer": {"record": "decision", "decision": "permit", "transfer": "t", "body_size": 3,
             "body_digest": format!("hmac-sha256:{}", "07".repeat(32))}},
@@ -130,7 +130,7 @@ fn permit(sequence: u64, id: &str) -> Past {
 
 fn outcome(sequence: u64, id: &str, end: &str) -> Past {
     record(&json!({
-        "time": 0, "metadata": {"uid": format!("{id}.outcome"), "sequence": sequence, "correlation_uid": id},
+        "time": 0, "metadata": {"uid": format!("{id}.outcome"), "sequence": sequence, "correlation_uid": id, "product": {"uid": "n"}},
         "dst_endpoint": {"hostname": "intake.example", "port": 443},
         "unmapped": {"transfer": {"record": "outcome", "decision": "permit", "end": end, "transfer": "t"}},
     }))
