@@ -125,6 +125,10 @@ fn odd_exchanges_are_valid_too() {
     purge.exchange.request.as_mut().unwrap().method = "PURGE".to_owned();
     assert_eq!(understood(&decided(purge)).request.unwrap().0, "PURGE");
 
+    let mut texts = denial(noon());
+    texts.detail = Some("\u{7f}\u{85}\u{2028}\u{feff}😀/\\\"\u{8}\u{c}\n\r\t\u{1f}المراقبة".to_owned());
+    understood(&decided(texts));
+
     let folded = Folded { count: 812, since: noon(), opened_by: Some(exchange().id) };
     let past = understood(&decided(DecisionRecord { folded: Some(folded.clone()), ..denial(noon()) }));
     assert_eq!((past.count, past.exchange), (812, folded.opened_by.map(|id| id.to_string())));
