@@ -3,6 +3,8 @@
 //! A denial is a result, not an error (STYLE, "Errors and refusals"); faults of the request, the way or ourselves turn
 //! into one here, so that `?` leads from every stage to the one place that records and answers.
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::body::HoldFault;
@@ -10,6 +12,9 @@ use crate::destination::{HostFault, PathFault};
 use crate::policy::{Denial, Reason, Stage};
 use crate::tls::TlsFault;
 use crate::upstream::{DialFault, ResolveFault};
+
+/// What a client is told to wait where there was no room for its body.
+const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// What is wrong with a request head. The words go to the client and into the record; they quote no value.
 #[expect(missing_docs, reason = "the message of each says what it means")]
@@ -95,7 +100,9 @@ impl From<HoldFault> for Denial {
             HoldFault::Broken => Reason::ClientClosed,
             HoldFault::Slow(_) => Reason::ClientTimeout,
         };
-        Denial::new(reason, Stage::Body).with_detail(fault.to_string())
+        let denial = Denial::new(reason, Stage::Body).with_detail(fault.to_string());
+        // Room comes back as soon as other bodies are sent (DESIGN §6: `busy` says when to come again).
+        if reason == Reason::Busy { denial.with_retry_after(BUSY_FOR) } else { denial }
     }
 }
 
