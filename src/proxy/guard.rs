@@ -214,6 +214,10 @@ impl Guard {
             }
         };
         self.count(outcome, reason, transfer.as_ref());
+        // A tunnel has no findings; what is relayed unread is counted where it is opened.
+        if verdict.findings().unread.is_some() {
+            self.corridor.metrics.not_inspected();
+        }
         self.state = State::Sending(Box::new(Sending {
             recorded,
             reservations: verdict.take_reservations(),
