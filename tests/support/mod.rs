@@ -4,7 +4,10 @@
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
+pub mod flaky;
 pub mod ocsf;
+pub mod stand;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -77,9 +80,11 @@ impl Drop for Valid {
 /// How a house is built.
 pub struct Plan {
     sites: Vec<(&'static str, Site)>,
+    places: Vec<(&'static str, SocketAddr)>,
+    roots: Vec<String>,
     policy: String,
     clock: Arc<dyn Clock>,
-    change: Box<dyn FnOnce(&mut Settings)>,
+    change: Box<dyn FnOnce(&mut Settings) + Send>,
     storage: Option<Arc<dyn audit::storage::Storage>>,
     folder: Option<tempfile::TempDir>,
 }
@@ -90,6 +95,8 @@ impl Plan {
     pub fn new(policy: &str) -> Plan {
         Plan {
             sites: Vec::new(),
+            places: Vec::new(),
+            roots: Vec::new(),
             policy: policy.to_owned(),
             clock: Arc::new(SystemClock::default()),
             change: Box::new(|_| ()),
@@ -109,12 +116,25 @@ impl Plan {
         self
     }
 
+    /// A host that something else than a [`Recipient`] stands for: a stand of the test's own, a closed port, or an
+    /// address that nobody may dial. `{port:HOST}` stands for its port.
+    pub fn place(mut self, host: &'static str, address: SocketAddr) -> Plan {
+        self.places.push((host, address));
+        self
+    }
+
+    /// A root that the proxy trusts beside that of the sites.
+    pub fn root(mut self, pem: &str) -> Plan {
+        self.roots.push(pem.to_owned());
+        self
+    }
+
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Plan {
         self.clock = clock;
         self
     }
 
-    pub fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Plan {
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings) + Send + 'static) -> Plan {
         self.change = Box::new(change);
         self
     }
@@ -128,7 +148,7 @@ impl Plan {
         let folder = self.folder.unwrap_or_else(|| tempfile::tempdir().expect("a folder"));
         let (trusted, other) = (Issuing::new("Recipients").expect("root"), Issuing::new("Nobody").expect("root"));
         let roots = folder.path().join("roots.pem");
-        std::fs::write(&roots, trusted.certificate_pem()).expect("roots are written");
+        std::fs::write(&roots, trusted.certificate_pem().to_owned() + &self.roots.concat()).expect("roots are written");
         let mut policy = self.policy;
         let mut recipients = BTreeMap::new();
         let mut hosts = BTreeMap::new();
@@ -151,6 +171,12 @@ impl Plan {
                 hosts.insert(name, vec![recipient.address.ip()]);
             }
             recipients.insert(name, recipient);
+        }
+        for (name, address) in self.places {
+            policy = policy.replace(&format!("{{port:{name}}}"), &address.port().to_string());
+            if let Ok(name) = HostName::parse(name) {
+                hosts.insert(name, vec![address.ip()]);
+            }
         }
         let mut settings = settings_in(folder.path(), &roots);
         settings.upstream.hosts = hosts;
@@ -252,10 +278,22 @@ impl House {
         panic!("only {} decisions", self.decisions().len());
     }
 
+    /// A raw connection to the proxy.
+    pub async fn raw(&self, from: IpAddr) -> wire::Raw<tokio::net::TcpStream> {
+        wire::Raw::new(wire::dial(from, self.proxy()).await)
+    }
+
     pub async fn metrics(&self) -> String {
         let request = Request::get("/metrics").header("host", self.running.admin.to_string());
         admin(self.running.admin, request.body(Bytes::new()).expect("a request")).await
     }
+}
+
+/// The value of a series in a scrape: the sum of all whose name and labels contain every one of `parts`.
+pub fn series(scrape: &str, name: &str, parts: &[&str]) -> u64 {
+    let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']);
+    let lines = scrape.lines().filter(of_name).filter(|line| parts.iter().all(|part| line.contains(part)));
+    lines.map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number") as u64).sum()
 }
 
 /// Every record in a state folder.
