@@ -90,7 +90,7 @@ fn summary(register: &Register, warnings: usize) -> String {
     format!("{}; {}; version {}", counts.join(", "), counted(warnings, "warning", "warnings"), register.version.0)
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::check::counted;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Parts, Running};
 use crate::config::{self, Settings};
@@ -148,7 +149,9 @@ impl Summary {
             println!("proxy      http://{proxy}");
         }
         println!("admin      http://{}/metrics /healthz /readyz", running.admin);
-        println!("register   {} ({} transfers, {} allowances)", self.version, self.transfers, self.allowances);
+        let transfers = counted(self.transfers, "transfer", "transfers");
+        let allowances = counted(self.allowances, "allowance", "allowances");
+        println!("register   {} ({transfers}, {allowances})", self.version);
         if self.transfers + self.allowances == 0 {
             println!("           nothing is declared: everything is refused");
         }
