@@ -12,6 +12,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
+#[allow(dead_code, reason = "only permits are measured; the tests use the rest")]
 #[path = "../tests/support/exchanges.rs"]
 mod exchanges;
 
