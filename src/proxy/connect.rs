@@ -17,7 +17,7 @@ use super::guard::Guard;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Door};
 use super::{Corridor, server, tunnel};
-use crate::destination::{Destination, Host};
+use crate::destination::Destination;
 use crate::metrics::HandshakeSide;
 use crate::policy::{self, Carriage, Denial, EntryPoint, Head, Reason, Stage};
 use crate::tls::AcceptFault;
@@ -88,15 +88,14 @@ fn judge(
 async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination, upgrade: OnUpgrade, guard: Guard) {
     let Ok(upgraded) = upgrade.await else { return };
     let accepting = corridor.authority.accept(TokioIo::new(upgraded), &destination.host);
-    let (stream, hello) = match timeout(corridor.limits.header_time, accepting).await {
+    let (stream, _) = match timeout(corridor.limits.header_time, accepting).await {
         Ok(Ok(accepted)) => accepted,
-        Ok(Err(fault)) => return guard.note(unaccepted(&corridor, &door, &fault)).await,
-        Err(_) => return guard.note(silent("the client began no TLS handshake in time")).await,
+        Ok(Err(fault)) => return guard.note(unaccepted(&corridor, &door, fault)).await,
+        Err(_) => {
+            let detail = "the client completed no TLS handshake in time";
+            return guard.note(Denial::new(Reason::ClientTimeout, Stage::Head).with_detail(detail)).await;
+        }
     };
-    if !names(hello.sni.as_ref(), &destination.host) {
-        let detail = "the server name in the ClientHello is not the host of the CONNECT";
-        return guard.note(Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(detail)).await;
-    }
     let door = Arc::new(door);
     let fate = server::speak_http(&corridor, door.clone(), stream, corridor.shutdown.clone()).await;
     match (fate.requests, fate.fault) {
@@ -108,18 +107,25 @@ async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination
     }
 }
 
-/// A ClientHello without a server name asks for nothing else than the CONNECT did.
-fn names(sni: Option<&Host>, host: &Host) -> bool {
-    sni.is_none_or(|sni| sni == host)
-}
-
-fn unaccepted(corridor: &Corridor, door: &Door, fault: &AcceptFault) -> Denial {
+/// What the client did wrong in the handshake, or that it left, usually because it does not trust the authority.
+fn unaccepted(corridor: &Corridor, door: &Door, fault: AcceptFault) -> Denial {
     corridor.metrics.handshake_failed(HandshakeSide::Client);
     if fault.is_distrust() {
         corridor.metrics.client_distrusts();
     }
     tracing::info!(connection = %door.connection, %fault, "a client did not complete the intercepted handshake");
-    silent(&format!("the client ended the TLS handshake with the interception authority: {fault}"))
+    match fault {
+        AcceptFault::Hello(fault) => Denial::from(fault),
+        AcceptFault::OtherName => Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(fault.to_string()),
+        AcceptFault::TooOld => Denial::new(Reason::TlsTooOld, Stage::Connection).with_detail(fault.to_string()),
+        AcceptFault::Alert(_)
+        | AcceptFault::Protocol(_)
+        | AcceptFault::Closed
+        | AcceptFault::Io(_)
+        | AcceptFault::Issue(_) => {
+            silent(&format!("the client ended the TLS handshake with the interception authority: {fault}"))
+        }
+    }
 }
 
 fn silent(detail: &str) -> Denial {

@@ -28,7 +28,7 @@ use super::client_hello::{self, ClientHelloFacts, Replayed};
 use super::fault::{AcceptFault, AuthorityFault};
 use super::issue::{self, IssueFault, Validity};
 use super::private_key;
-use super::{HTTP_1_1, PROTOCOL_VERSION, VERSIONS, provider};
+use super::{ACCESS_DENIED, HTTP_1_1, PROTOCOL_VERSION, VERSIONS, provider};
 use crate::destination::Host;
 use crate::policy::TlsVersion;
 
@@ -200,6 +200,11 @@ impl Authority {
             // The client is on its way out; whether the alert reaches it changes nothing.
             let _ = stream.write_all(&PROTOCOL_VERSION).await;
             return Err(AcceptFault::TooOld);
+        }
+        // Refused before a certificate is shown: a client that checks it would call this distrust of the authority.
+        if hello.sni.as_ref().is_some_and(|sni| sni != host) {
+            let _ = stream.write_all(&ACCESS_DENIED).await;
+            return Err(AcceptFault::OtherName);
         }
         let leaf = self.leaf(host, issue::now())?;
         let mut config = self.config.clone();

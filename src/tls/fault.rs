@@ -74,6 +74,9 @@ pub enum AcceptFault {
     /// The client offers nothing newer than TLS 1.1.
     #[error("the client offers no TLS version from 1.2 on")]
     TooOld,
+    /// The client asks for another name than the one that it connected for.
+    #[error("the server name in the ClientHello is not the host of the CONNECT")]
+    OtherName,
     /// The two sides have no cipher or protocol in common, or the client broke the protocol.
     #[error("the handshake failed: {0}")]
     Protocol(String),

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use hyper_util::rt::TokioIo;
 
 use super::house;
-use super::support::wire::{Raw, tls_as};
+use super::support::wire::{Raw, client_hello, tls_as};
 use super::support::{FRAME, House, UPLOADER, reason_of, series};
 
 fn posted(house: &House, path: &str) -> Vec<u8> {
@@ -111,19 +111,43 @@ async fn an_alien_server_name_never_gets_a_request_in() {
     let house = house().await;
     let target = format!("tls.example:{}", house.recipient("tls.example").address.port());
     let upgraded = house.client(UPLOADER).open(&target).await.expect("an answer").expect("let in");
-    if let Ok(stream) = tls_as(TokioIo::new(upgraded), "undeclared.example").await {
-        let mut inside = Raw::new(stream);
-        inside.send(posted(&house, "/cctv/cam1")).await;
-        assert!(inside.reply().await.is_none(), "no reply, the connection ends");
-    }
+    let refused = tls_as(TokioIo::new(upgraded), "undeclared.example").await.expect_err("an alert");
+    assert!(refused.to_string().contains("AccessDenied"), "{refused}");
     let decisions = house.until_decisions(1).await;
     assert_eq!(decisions.iter().map(reason_of).collect::<Vec<_>>(), ["sni-mismatch"]);
     assert_eq!(house.recipient("tls.example").connections(), 0);
+    let metrics = house.metrics().await;
+    assert_eq!(series(&metrics, "tasrih_client_distrust_total", &[]), 0, "this is no distrust");
     // The near miss: no name at all asks for nothing else than the CONNECT did; an address has none.
     let upgraded = house.client(UPLOADER).open(&target).await.expect("an answer").expect("let in");
     let mut inside = Raw::new(tls_as(TokioIo::new(upgraded), "127.0.0.1").await.expect("a handshake"));
     inside.send(posted(&house, "/cctv/cam1")).await;
     assert_eq!(inside.reply().await.expect("a reply").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_handshake_never_gets_a_request_in() {
+    let house = house().await;
+    let target = format!("tls.example:{}", house.recipient("tls.example").address.port());
+    let connect = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    for (bytes, reason) in [
+        (client_hello(Some("tls.example"), 0x0302), "tls-too-old"),
+        (client_hello(Some("undeclared.example"), 0x0303), "sni-mismatch"),
+        (posted(&house, "/cctv/cam1"), "uninspectable"),
+        (Vec::new(), "client-closed"),
+    ] {
+        let before = house.decisions().len();
+        let mut client = house.raw(UPLOADER).await;
+        client.send(&connect).await;
+        assert_eq!(client.reply().await.expect("a reply").status, 200);
+        client.send(&bytes).await;
+        client.finish().await;
+        client.rest().await;
+        let decisions = house.until_decisions(before + 1).await;
+        assert_eq!(decisions.len(), before + 1);
+        assert_eq!(reason_of(&decisions[before]), reason);
+    }
+    assert_eq!(house.recipient("tls.example").connections(), 0);
 }
 
 /// curl through the proxy, from the loopback address that the register knows; its exit code and output.
