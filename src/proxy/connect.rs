@@ -19,7 +19,7 @@ use super::request::{self, Door};
 use super::{Corridor, server, tunnel};
 use crate::destination::Destination;
 use crate::metrics::HandshakeSide;
-use crate::policy::{self, Carriage, Denial, EntryPoint, Head, Reason, Stage};
+use crate::policy::{self, Carriage, Denial, EntryPoint, Reason, Stage};
 use crate::tls::AcceptFault;
 
 /// An answer that is still to come. Named, because an intercepted connection leads back to this room.
@@ -66,20 +66,14 @@ fn judge(
     body: &Incoming,
     guard: &mut Guard,
 ) -> Result<(Destination, Carriage), Denial> {
-    guard.asks_connect(parts.version);
+    guard.account.asks_connect(parts.version);
     if door.outer.is_some() {
         return Err(Denial::new(Reason::MalformedRequest, Stage::Head)
             .with_detail("a CONNECT may not stand inside another one"));
     }
     let destination = request::read_connect(parts, body, &corridor.pseudonym)?;
-    guard.destined(&destination);
-    let head = Head {
-        time: corridor.now(),
-        entry: door.entry,
-        peer: door.peer(),
-        destination: destination.clone(),
-        request: None,
-    };
+    guard.account.destined(&destination);
+    let head = corridor.head(door, &destination, None);
     let carriage = policy::connect(guard.register(), &corridor.addresses, &head)?;
     Ok((destination, carriage))
 }

@@ -14,7 +14,7 @@ use super::request::{self, Asked, Door};
 use super::{Corridor, forward};
 use crate::inspect;
 use crate::metrics::HandshakeSide;
-use crate::policy::{self, BodyFacts, Connected, Denial, Head, Permit, Pinned};
+use crate::policy::{self, BodyFacts, Connected, Denial, Permit, Pinned};
 use crate::record::Verified;
 use crate::upstream::Connection;
 
@@ -38,7 +38,7 @@ async fn pass(
 ) -> Result<Response<ReplyBody>, Denial> {
     // receive, address: one value, whatever the entry point
     let asked = request::read(door, parts, &body, &corridor.pseudonym, corridor.audit.body_digest_key())?;
-    guard.asks(&asked);
+    guard.account.asks(&asked);
     // identify, admit: the head alone
     let permit = admit(corridor, door, &asked, guard)?;
     // resolve, pin: the name, once
@@ -50,7 +50,7 @@ async fn pass(
         Ok(held) => held,
         Err(fault) => return Err(connected.abandon(fault.into())),
     };
-    guard.read(&facts);
+    guard.account.read(&facts);
     let verdict = connected.judge(&mut corridor.ledger(), facts)?;
     let stamp = forward::stamp_of(&verdict, guard.id());
     // record: before the first byte
@@ -60,13 +60,7 @@ async fn pass(
 }
 
 fn admit(corridor: &Corridor, door: &Door, asked: &Asked, guard: &Guard) -> Result<Permit, Denial> {
-    let head = Head {
-        time: corridor.now(),
-        entry: door.entry,
-        peer: door.peer(),
-        destination: asked.destination.clone(),
-        request: Some(asked.request.clone()),
-    };
+    let head = corridor.head(door, &asked.destination, Some(asked.request.clone()));
     policy::admit(guard.register(), &corridor.addresses, &mut corridor.ledger(), head)
 }
 
@@ -77,7 +71,7 @@ pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Gua
         Err(fault) => return Err(permit.abandon(fault.into())),
     };
     let pinned = permit.pin(&corridor.addresses, &addresses)?;
-    guard.verified(Verified::Name);
+    guard.account.verified(Verified::Name);
     Ok(pinned)
 }
 
@@ -92,7 +86,7 @@ async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Resu
         }
     };
     let verified: &[Verified] = if facts.tls.is_some() { &[Verified::Certificate] } else { &[] };
-    guard.connected(&facts, verified);
+    guard.account.connected(&facts, verified);
     Ok((connection, pinned.connected(facts)?))
 }
 

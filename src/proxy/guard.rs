@@ -14,19 +14,15 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Corridor;
+use super::account::Account;
 use super::body::Progress;
 use super::reply::{self, ReplyBody};
-use super::request::{Asked, Door};
+use super::request::Door;
 use crate::audit::Recorded;
-use crate::destination::Destination;
-use crate::inspect::Findings;
 use crate::metrics::{Direction, Open};
-use crate::policy::{
-    BodyFacts, CandidateKind, ConnectionFacts, Decision, DeclaredBody, Denial, End, Reason, Reservations, Sent, Stage,
-    Verdict,
-};
-use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, OutcomeRecord, RequestShown, Verified, path};
-use crate::register::{Id, Mode, Register};
+use crate::policy::{CandidateKind, Decision, Denial, End, Reason, Reservations, Sent, Stage, Verdict};
+use crate::record::OutcomeRecord;
+use crate::register::{Id, Register};
 
 /// How often an exchange that is under way is judged again.
 const JUDGED_AGAIN: Duration = Duration::from_secs(1);
@@ -34,11 +30,8 @@ const JUDGED_AGAIN: Duration = Duration::from_secs(1);
 /// Holds what is known of an exchange and its duty to be recorded.
 pub struct Guard {
     corridor: Arc<Corridor>,
-    register: Arc<Register>,
-    exchange: Exchange,
-    verified: Vec<Verified>,
-    body: Option<BodyShown>,
-    findings: Findings,
+    /// What is known of the exchange; every stage adds to it.
+    pub account: Account,
     state: State,
 }
 
@@ -66,100 +59,23 @@ struct Sending {
 impl Guard {
     /// Takes charge of an exchange that begins now.
     pub fn begin(corridor: &Arc<Corridor>, door: &Door) -> Guard {
-        let register = corridor.register.load_full();
-        let exchange = Exchange {
-            id: Uuid::now_v7(),
-            node: corridor.node.clone(),
-            connection: door.connection.clone(),
-            entry: door.entry,
-            peer: door.peer,
-            proxy: door.proxy,
-            source: register.source_of(door.peer.ip(), &[], None).map(|source| source.id.clone()),
-            user: None,
-            destination: door.outer.clone(),
-            request: None,
-            register_version: register.version.clone(),
-            address: None,
-            country: None,
-            tls: None,
-        };
-        let (body, findings, verified) = (None, Findings::default(), Vec::new());
-        Guard { corridor: corridor.clone(), register, exchange, verified, body, findings, state: State::Judging }
+        Guard { corridor: corridor.clone(), account: Account::open(corridor, door), state: State::Judging }
     }
 
     /// The register that this exchange is decided on.
     pub fn register(&self) -> &Arc<Register> {
-        &self.register
+        self.account.register()
     }
 
     /// The id of the exchange and of its decision record.
     pub fn id(&self) -> Uuid {
-        self.exchange.id
-    }
-
-    /// Notes where the exchange is to go.
-    pub fn destined(&mut self, destination: &Destination) {
-        self.exchange.destination = Some(destination.clone());
-    }
-
-    /// Notes what is asked for.
-    pub fn asks(&mut self, asked: &Asked) {
-        self.destined(&asked.destination);
-        let request = &asked.request;
-        self.exchange.request = Some(RequestShown {
-            method: request.method.clone(),
-            path: path::shown(request.path.as_str(), &self.literal_segments(&asked.destination)),
-            path_digest: Some(request.path_digest),
-            http_version: shown_version(asked.version),
-            content_type: request.content_type.as_deref().map(essence),
-            length: match request.body {
-                DeclaredBody::None => Some(0),
-                DeclaredBody::Length(length) => Some(length),
-                DeclaredBody::Unknown => None,
-            },
-        });
-    }
-
-    /// Notes a CONNECT, before its target is understood.
-    pub fn asks_connect(&mut self, version: http::Version) {
-        self.exchange.request = Some(RequestShown {
-            method: "CONNECT".to_owned(),
-            path: String::new(),
-            path_digest: None,
-            http_version: shown_version(version),
-            content_type: None,
-            length: None,
-        });
-    }
-
-    /// What follows is no HTTP request but the bytes of a tunnel.
-    pub fn becomes_tunnel(&mut self) {
-        self.exchange.request = None;
-    }
-
-    /// Notes what was verified on the way.
-    pub fn verified(&mut self, what: Verified) {
-        self.verified.push(what);
-    }
-
-    /// Notes the body that is judged next.
-    pub fn read(&mut self, facts: &BodyFacts) {
-        self.body = (facts.size > 0).then_some(BodyShown { size: facts.size, digest: facts.digest });
-        self.findings = facts.findings.clone();
-    }
-
-    /// Notes the connection that was made.
-    pub fn connected(&mut self, facts: &ConnectionFacts, verified: &[Verified]) {
-        self.exchange.address = Some(facts.address);
-        self.exchange.country = facts.country;
-        self.exchange.tls.clone_from(&facts.tls);
-        self.verified.extend_from_slice(verified);
+        self.account.exchange().id
     }
 
     /// Records the refusal, durably, and makes the reply.
     pub async fn refuse(mut self, denial: Denial, request: &HeaderMap) -> Response<ReplyBody> {
         let (denial, record) = self.deny(denial).await;
-        let controller = self.register.controller.as_ref();
+        let controller = self.register().controller.as_ref();
         reply::refusal(&denial, record, &self.corridor.pseudonym, controller, request)
     }
 
@@ -175,7 +91,7 @@ impl Guard {
 
     /// Gives back what is answered: the denial with the id of the record that stands for it.
     async fn deny(&mut self, denial: Denial) -> (Denial, Uuid) {
-        let record = self.denial(&denial);
+        let record = self.account.denial(&denial, self.corridor.now());
         // From here on the record is the writer's: a dropped future must not write a second one.
         self.state = State::Over;
         self.count(Decision::Denial, Some(denial.reason), furthest(&denial));
@@ -183,7 +99,7 @@ impl Guard {
             Ok(id) => (denial, id),
             Err(unavailable) => {
                 tracing::error!(%unavailable, "a denial could not be recorded");
-                (record_unavailable(unavailable.to_string()), self.exchange.id)
+                (record_unavailable(unavailable.to_string()), self.id())
             }
         }
     }
@@ -194,10 +110,10 @@ impl Guard {
     /// `record-unavailable`: the record cannot be written, so nothing may leave.
     pub async fn permit(&mut self, mut verdict: Verdict) -> Result<(), Denial> {
         // The body may have taken long: what was valid at its head may not be any more.
-        if let Err(end) = verdict.recheck(&self.register, self.corridor.now()) {
+        if let Err(end) = verdict.recheck(self.register(), self.corridor.now()) {
             return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
         }
-        let decision = self.decision(&verdict);
+        let decision = self.account.decision(&verdict, self.corridor.now());
         let transfer = verdict.transfer().map(|transfer| transfer.id.clone());
         // If this future is dropped now, the writer closes what it has recorded.
         self.state = State::Over;
@@ -252,15 +168,8 @@ impl Guard {
 
     /// Hands the duty on: what is left behind owes nothing.
     pub fn hand_over(&mut self) -> Guard {
-        Guard {
-            corridor: self.corridor.clone(),
-            register: self.register.clone(),
-            exchange: self.exchange.clone(),
-            verified: std::mem::take(&mut self.verified),
-            body: self.body.take(),
-            findings: std::mem::take(&mut self.findings),
-            state: std::mem::replace(&mut self.state, State::Over),
-        }
+        let state = std::mem::replace(&mut self.state, State::Over);
+        Guard { corridor: self.corridor.clone(), account: self.account.clone(), state }
     }
 
     /// The proof that the decision is on record, and the counter of what leaves. `None` before [`Guard::permit`].
@@ -317,85 +226,10 @@ impl Guard {
     }
 
     fn count(&self, decision: Decision, reason: Option<Reason>, transfer: Option<&Id>) {
-        self.corridor.metrics.decided(decision, reason, self.exchange.entry);
+        self.corridor.metrics.decided(decision, reason, self.account.exchange().entry);
         if let Some(transfer) = transfer {
             self.corridor.metrics.transfer_decided(transfer, decision);
         }
-    }
-
-    fn denial(&self, denial: &Denial) -> DecisionRecord {
-        DecisionRecord {
-            time: self.corridor.now(),
-            exchange: self.exchange.clone(),
-            decision: Decision::Denial,
-            reason: Some(denial.reason),
-            stage: denial.stage,
-            mode: Mode::Enforce,
-            used: None,
-            recipient: self.recipient(),
-            failed: denial.failed(),
-            candidates: denial.candidates.clone(),
-            categories: Vec::new(),
-            presumed: false,
-            country_mismatch: false,
-            findings: self.findings.clone(),
-            body: self.body.clone(),
-            verified: self.verified.clone(),
-            detail: denial.detail.clone(),
-            status: Some(denial.status),
-            folded: None,
-        }
-    }
-
-    fn decision(&self, verdict: &Verdict) -> DecisionRecord {
-        let would_deny = verdict.would_deny();
-        let used = verdict
-            .transfer()
-            .map(|transfer| Declaration::of_transfer(transfer))
-            .or_else(|| verdict.allowance().map(|allowance| Declaration::of_allowance(allowance)));
-        let mut verified = self.verified.clone();
-        if self.exchange.request.is_some() {
-            verified.push(Verified::Request);
-        }
-        if self.body.is_some() && verdict.findings().unread.is_none() {
-            verified.push(Verified::Body);
-        }
-        DecisionRecord {
-            time: self.corridor.now(),
-            exchange: self.exchange.clone(),
-            decision: verdict.decision(),
-            reason: would_deny.map(|denial| denial.reason),
-            stage: would_deny.map_or(Stage::Record, |denial| denial.stage),
-            mode: if would_deny.is_some() { Mode::Observe } else { Mode::Enforce },
-            used,
-            recipient: self.recipient(),
-            failed: would_deny.map(|denial| denial.failed()).unwrap_or_default(),
-            candidates: verdict.candidates(),
-            categories: verdict.categories().to_vec(),
-            presumed: verdict.is_presumed(),
-            country_mismatch: verdict.country_mismatch(),
-            findings: verdict.findings().clone(),
-            body: self.body.clone(),
-            verified,
-            detail: would_deny.and_then(|denial| denial.detail.clone()),
-            status: None,
-            folded: None,
-        }
-    }
-
-    /// The recipient that the destination belongs to.
-    fn recipient(&self) -> Option<Id> {
-        let host = &self.exchange.destination.as_ref()?.host;
-        self.register.recipients_at(host).next().map(|recipient| recipient.id.clone())
-    }
-
-    /// Path segments that the patterns of the candidates spell out: the record may show them.
-    fn literal_segments(&self, destination: &Destination) -> Vec<&str> {
-        let transfers = self.register.transfers.iter();
-        let here =
-            transfers.filter(|transfer| transfer.to.endpoints.iter().any(|endpoint| endpoint.matches(destination)));
-        here.flat_map(|transfer| transfer.requests.paths.iter().flat_map(|pattern| pattern.literal_segments()))
-            .collect()
     }
 }
 
@@ -418,15 +252,6 @@ fn record_unavailable(detail: String) -> Denial {
     Denial::new(Reason::RecordUnavailable, Stage::Record).with_detail(detail)
 }
 
-fn shown_version(version: http::Version) -> &'static str {
-    if version == http::Version::HTTP_10 { "1.0" } else { "1.1" }
-}
-
-/// A media type without its parameters.
-fn essence(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
 impl Drop for Guard {
     fn drop(&mut self) {
         match &self.state {
@@ -441,7 +266,8 @@ impl Guard {
     /// The client left before the decision: one record, written by a task of its own because this one is ending.
     fn client_left(&mut self) {
         let detail = "the client closed its connection before the decision";
-        let record = self.denial(&Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail));
+        let left = Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail);
+        let record = self.account.denial(&left, self.corridor.now());
         self.state = State::Over;
         self.count(Decision::Denial, Some(Reason::ClientClosed), None);
         let Ok(runtime) = Handle::try_current() else { return };

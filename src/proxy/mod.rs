@@ -13,13 +13,14 @@ use std::net::IpAddr;
 use tokio::sync::{Semaphore, watch};
 
 use crate::audit::Audit;
-use crate::destination::{AddressRules, Host};
+use crate::destination::{AddressRules, Destination, Host};
 use crate::metrics::Metrics;
-use crate::policy::{Ledger, Peer};
+use crate::policy::{Head, Ledger, Peer, Request};
 use crate::register::Register;
 use crate::tls::Authority;
 use crate::upstream::{Dialer, Resolve, ResolveFault};
 
+pub mod account;
 pub mod body;
 pub mod connect;
 pub mod counted;
@@ -89,6 +90,11 @@ impl Corridor {
     /// reservations are only ever added before they are used.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is judged at the head; without a request, it is of a CONNECT or a tunnel.
+    fn head(&self, door: &Door, destination: &Destination, request: Option<Request>) -> Head {
+        Head { time: self.now(), entry: door.entry, peer: door.peer(), destination: destination.clone(), request }
     }
 
     /// The addresses of an admitted host; an address literal is its own.

@@ -20,7 +20,7 @@ use super::guard::Guard;
 use super::request::Door;
 use super::{Corridor, exchange, stopped};
 use crate::destination::{Destination, Host};
-use crate::policy::{self, ConnectionFacts, Denial, End, Head, Pinned, Reason, Stage, TlsFacts, TlsVersion};
+use crate::policy::{self, ConnectionFacts, Denial, End, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
 use crate::tls::client_hello::{self, ClientHelloFacts};
 use crate::tls::wire::{self, ServerFirst};
@@ -49,14 +49,8 @@ pub async fn prepare(
     destination: &Destination,
     guard: &mut Guard,
 ) -> Result<Prepared, Denial> {
-    guard.becomes_tunnel();
-    let head = Head {
-        time: corridor.now(),
-        entry: door.entry,
-        peer: door.peer(),
-        destination: destination.clone(),
-        request: None,
-    };
+    guard.account.becomes_tunnel();
+    let head = corridor.head(door, destination, None);
     let permit = policy::admit(guard.register(), &corridor.addresses, &mut corridor.ledger(), head)?;
     let pinned = exchange::resolve(corridor, permit, guard).await?;
     let (recipient, address) = match corridor.dialer.open_tcp(&pinned).await {
@@ -64,7 +58,7 @@ pub async fn prepare(
         Err(fault) => return Err(pinned.abandon(fault.into())),
     };
     let facts = ConnectionFacts { address, tls: None, country: None };
-    guard.connected(&facts, &[]);
+    guard.account.connected(&facts, &[]);
     Ok(Prepared { pinned, recipient, facts, host: destination.host.clone() })
 }
 
@@ -110,7 +104,7 @@ async fn open(
     }
     facts.tls =
         Some(TlsFacts { version: hello.newest, sni: hello.sni.as_ref().map(Host::to_string), spki_sha256: None });
-    guard.connected(&facts, &[Verified::Sni]);
+    guard.account.connected(&facts, &[Verified::Sni]);
     let connected = pinned.connected(facts)?;
     let obligations = connected.obligations();
     let limits = Limits {
