@@ -68,20 +68,26 @@ async fn a_dropped_proof_still_writes_the_outcome() {
 async fn a_permit_whose_asker_left_is_closed_with_nothing_sent() {
     let disk = Forgetful::default();
     let (audit, _, _state) = open(&disk, 1 << 20).unwrap();
+    let mut delivered = 0;
     for _ in 0..50 {
-        // The future is polled once, so that the job is queued, and dropped at once.
+        // The future is polled once, so that the job is queued, and dropped at once. A quick writer may have answered
+        // by then: that proof was delivered, and its drop says `interrupted`.
         tokio::select! {
             biased;
-            recorded = audit.permit(permit(noon())) => drop(recorded.map(drop)),
+            recorded = audit.permit(permit(noon())) => {
+                drop(recorded);
+                delivered += 1;
+            }
             () = std::future::ready(()) => {}
         }
     }
     audit.finish().await;
     let records = on(&disk);
     let count = |kind: &str| kinds(&records).iter().filter(|word| *word == kind).count();
-    assert_eq!(count("permit"), count("client-closed"));
-    assert!(count("permit") > 0);
-    assert!(records.iter().all(|past| !past.content_left));
+    assert_eq!(count("permit"), count("client-closed") + delivered);
+    assert_eq!(count("interrupted"), delivered);
+    assert!(count("client-closed") > 0);
+    assert_eq!(records.iter().filter(|past| past.content_left).count(), delivered);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use super::FRAME;
 use super::ground::{Ground, INTAKE, PLAIN, Process, TUNNEL, UNDECLARED};
 use super::recipient::Visit;
 
+/// Rounds of an ordinary run; `tests/run --long` plays ten times as many.
 const ROUNDS: u32 = 50;
 /// Addresses 127.0.0.N of the clients: both sources are among them.
 const CLIENTS: std::ops::Range<u8> = 4..11;
@@ -31,7 +32,8 @@ async fn what_a_recipient_saw_is_on_record_after_fifty_kills() {
     let ground = Arc::new(Ground::lay().await);
     let mut evidence = Evidence::default();
     let mut totals = Totals::default();
-    for round in 0..ROUNDS {
+    let rounds = if std::env::var_os("TASRIH_LONG").is_some() { ROUNDS * 10 } else { ROUNDS };
+    for round in 0..rounds {
         if round % 5 == 4 {
             // Killed while it starts: recovery must stand being interrupted, too.
             let mut process = Process::spawn(ground.run(), &ground.path(""));
@@ -62,7 +64,7 @@ async fn what_a_recipient_saw_is_on_record_after_fifty_kills() {
     }
     let mut process = Process::spawn(ground.run(), &ground.path(""));
     process.ready().await.expect("the log opens");
-    totals.interrupted += evidence.check_recovered(&ground, ROUNDS);
+    totals.interrupted += evidence.check_recovered(&ground, rounds);
     assert!(process.stop().await.success(), "an orderly stop");
     eprintln!("{totals:?}, {} records", evidence.taken);
     assert!(totals.seen >= 200 && totals.told >= 50 && totals.interrupted >= 10, "too little load to tell: {totals:?}");
