@@ -4,6 +4,8 @@
 //! reader, problem+json (RFC 9457) for machines, a page in Arabic, French and English for people. None says what was
 //! found in a body.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
@@ -49,12 +51,17 @@ pub fn refusal(
         headers.insert(PROXY_STATUS, value);
     }
     if let Some(wait) = denial.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
     if ends_connection(reason) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Rounded up: who comes back a part of a second too early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// The answer to a CONNECT that is let in.
@@ -260,6 +267,13 @@ mod tests {
         let person = text(made("text/html,*/*;q=0.8", Reason::NoDeclaration)).await;
         for language in ["lang=\"ar\" dir=\"rtl\"", "lang=\"fr\"", "lang=\"en\""] {
             assert!(person.contains(language), "{person}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_come_back_too_early() {
+        for (wait, told) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (299_999, 300)] {
+            assert_eq!(whole_seconds(Duration::from_millis(wait)), told, "{wait} ms");
         }
     }
 
