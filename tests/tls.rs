@@ -261,7 +261,8 @@ async fn a_read_hello_is_replayed_byte_for_byte() {
 async fn a_tunnel_sees_the_version_that_the_two_sides_agree_on() {
     for (versions, expected) in [(Versions::Tls12, TlsVersion::V1_2), (Versions::Tls12And13, TlsVersion::V1_3)] {
         let (hello, answer) = recorded_handshake(versions).await;
-        let message = wire::client_message(&hello).expect("tls").expect("whole");
+        let (message, length) = wire::client_message(&hello).expect("tls").expect("whole");
+        assert!((message.len()..=hello.len()).contains(&length));
         let read = wire::client_hello(&message).expect("a hello");
         assert_eq!(read.server_name, Some(&b"a.example"[..]));
         assert_eq!(read.newest, TlsVersion::V1_3);
@@ -447,7 +448,8 @@ proptest::proptest! {
             hello[place % length] = byte;
         }
         for bytes in [&noise, &hello] {
-            if let Ok(Some(message)) = wire::client_message(bytes) {
+            if let Ok(Some((message, length))) = wire::client_message(bytes) {
+                assert!(length <= bytes.len());
                 let _ = wire::client_hello(&message);
             }
             let _ = wire::server_first(bytes);

@@ -28,6 +28,8 @@ pub struct ClientHelloFacts {
     pub newest: TlsVersion,
     /// An encrypted ClientHello stands beside the name: the recipient may understand another one.
     pub encrypted: bool,
+    /// Bytes of the stream that it takes; what was read behind it is something else (early data).
+    pub length: usize,
 }
 
 /// Why the first bytes of a connection are no ClientHello.
@@ -57,8 +59,8 @@ pub enum HelloFault {
 /// dropped: give them to [`Replayed::new`] or to the other side of the tunnel.
 pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, seen: &mut Vec<u8>) -> Result<ClientHelloFacts, HelloFault> {
     loop {
-        if let Some(message) = wire::client_message(seen)? {
-            return facts(&wire::client_hello(&message)?);
+        if let Some((message, length)) = wire::client_message(seen)? {
+            return facts(&wire::client_hello(&message)?, length);
         }
         if seen.len() >= MAX_READ {
             return Err(HelloFault::TooLong);
@@ -69,7 +71,7 @@ pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, seen: &mut Vec<u8>) -> R
     }
 }
 
-fn facts(hello: &wire::ClientHello<'_>) -> Result<ClientHelloFacts, HelloFault> {
+fn facts(hello: &wire::ClientHello<'_>, length: usize) -> Result<ClientHelloFacts, HelloFault> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let sni = match hello.server_name {
         Some(bytes) => {
@@ -79,7 +81,7 @@ fn facts(hello: &wire::ClientHello<'_>) -> Result<ClientHelloFacts, HelloFault> 
         None => None,
     };
     let alpn = hello.alpn.iter().map(|protocol| text(protocol)).collect();
-    Ok(ClientHelloFacts { sni, alpn, newest: hello.newest, encrypted: hello.encrypted })
+    Ok(ClientHelloFacts { sni, alpn, newest: hello.newest, encrypted: hello.encrypted, length })
 }
 
 /// A stream whose first bytes were read before and are read again.

@@ -15,6 +15,8 @@ const RECORD_HANDSHAKE: u8 = 22;
 /// Largest plaintext of a record (RFC 8446 §5.1).
 const MAX_PLAINTEXT: usize = 1 << 14;
 
+const CLOSE_NOTIFY: u8 = 0;
+
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
@@ -45,10 +47,11 @@ pub enum ServerFirst {
     Alert(u8),
 }
 
-/// Takes the handshake bytes of a client's first message out of its records; `None` until the message is whole.
-pub fn client_message(bytes: &[u8]) -> Result<Option<Vec<u8>>, HelloFault> {
+/// Takes the handshake bytes of a client's first message out of its records, and tells how many of `bytes` it takes;
+/// `None` until the message is whole.
+pub fn client_message(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, HelloFault> {
     match first_message(bytes)? {
-        Some(First::Message(message)) => Ok(Some(message)),
+        Some(First::Message { content, taken }) => Ok(Some((content, taken))),
         Some(First::Alert(_)) => Err(HelloFault::NotTls),
         None => Ok(None),
     }
@@ -82,10 +85,11 @@ pub fn client_hello(message: &[u8]) -> Result<ClientHello<'_>, HelloFault> {
     Ok(hello)
 }
 
-/// Reads the version that a server chose out of its first bytes; `None` asks for more.
+/// Reads the version that a server chose out of its first bytes; `None` asks for more. Warnings may stand before it
+/// (`unrecognized_name`, RFC 6066 §3) and choose nothing.
 pub fn server_first(bytes: &[u8]) -> Result<Option<ServerFirst>, HelloFault> {
-    let message = match first_message(bytes)? {
-        Some(First::Message(message)) => message,
+    let message = match first_message(behind_warnings(bytes))? {
+        Some(First::Message { content, .. }) => content,
         Some(First::Alert(description)) => return Ok(Some(ServerFirst::Alert(description))),
         None => return Ok(None),
     };
@@ -108,8 +112,22 @@ pub fn server_first(bytes: &[u8]) -> Result<Option<ServerFirst>, HelloFault> {
     Ok(Some(ServerFirst::Hello(version(chosen))))
 }
 
+/// What stands behind alerts of the level `warning`; `close_notify` is an end, whatever its level.
+fn behind_warnings(mut bytes: &[u8]) -> &[u8] {
+    while let [RECORD_ALERT, 3, _, 0, 2, 1, description, rest @ ..] = bytes
+        && *description != CLOSE_NOTIFY
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
 enum First {
-    Message(Vec<u8>),
+    /// A message, and how many bytes of the stream it and its records' heads take.
+    Message {
+        content: Vec<u8>,
+        taken: usize,
+    },
     Alert(u8),
 }
 
@@ -137,6 +155,7 @@ fn first_message(bytes: &[u8]) -> Result<Option<First>, HelloFault> {
             }
             return Ok(content.get(1).map(|&description| First::Alert(description)));
         }
+        let before = message.len();
         message.extend_from_slice(&content[..length.min(content.len())]);
         if let Some(&[_, high, middle, low]) = message.get(..4) {
             let whole = 4 + (usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low));
@@ -145,7 +164,8 @@ fn first_message(bytes: &[u8]) -> Result<Option<First>, HelloFault> {
             }
             if message.len() >= whole {
                 message.truncate(whole);
-                return Ok(Some(First::Message(message)));
+                let taken = bytes.len() - content.len() + (whole - before);
+                return Ok(Some(First::Message { content: message, taken }));
             }
         }
         match content.get(length..) {
@@ -307,7 +327,8 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(client_message(&bytes[..cut]).expect("a prefix is no fault"), None, "at {cut}");
         }
-        let joined = client_message(&bytes).expect("tls").expect("whole");
+        let (joined, taken) = client_message(&[&bytes[..], b"early"].concat()).expect("tls").expect("whole");
+        assert_eq!(taken, bytes.len(), "what follows is not taken");
         assert_eq!(client_hello(&joined).expect("a hello").server_name, Some(&b"a"[..]));
     }
 
