@@ -194,7 +194,9 @@ fn content_type(request: &Request, candidate: &Candidate) -> Option<Failure> {
     }
     let is_declared = request.content_type.as_deref().is_some_and(|given| types.iter().any(|kind| kind.matches(given)));
     (!is_declared).then(|| {
-        let given = request.content_type.as_ref().map_or("no content type".to_owned(), |given| format!("{given:?}"));
+        // Parameters may hold a name of a file, and belong on no record.
+        let essence = |given: &String| format!("{:?}", given.split(';').next().unwrap_or_default().trim());
+        let given = request.content_type.as_ref().map_or("no content type".to_owned(), essence);
         Failure::new(Reason::ContentTypeNotDeclared, format!("{given} is not among {}", joined(types)))
     })
 }

@@ -32,10 +32,12 @@ pub enum Malformed {
     Method,
     #[error("`*` is not the target of a transfer")]
     Asterisk,
-    #[error("{0}")]
+    #[error("{}", unquoted_host(.0))]
     Host(#[from] HostFault),
-    #[error("{0}")]
+    #[error("{}", unquoted_path(.0))]
     Path(#[from] PathFault),
+    #[error("the target is too long in its canonical form")]
+    Target,
     #[error("an HTTP/1.1 request needs one Host field")]
     NoHost,
     #[error("the field `{0}` stands more than once")]
@@ -52,6 +54,37 @@ pub enum Malformed {
     ConnectionDisagrees,
     #[error("our own name stands in Via: the request has been here before")]
     Loop,
+}
+
+/// What is wrong with a host, without the host: it may hold a password before an `@`.
+fn unquoted_host(fault: &HostFault) -> &'static str {
+    match fault {
+        HostFault::Empty => "the host is empty",
+        HostFault::TooLong(_) => "the host name is longer than 253 bytes",
+        HostFault::EmptyLabel(_) => "the host has an empty label, look for a dot too many",
+        HostFault::LabelTooLong(_) => "a label of the host is longer than 63 bytes",
+        HostFault::LabelHyphen(_) => "a label of the host begins or ends with a hyphen",
+        HostFault::Character { .. } => "the host has a character other than letters, digits, `-`, `_` and `.`",
+        HostFault::NotAscii { .. } => "the host has characters beyond ascii, write its A-label form",
+        HostFault::BadALabel(_) => "a label of the host begins with `xn--` but is no valid international label",
+        HostFault::NumericLooking(_) => "the host looks like a number, write an ipv4 address as four decimal numbers",
+        HostFault::NotAName(_) => "the host is an address where only a name is possible",
+        HostFault::NotIpv6(_) => "what stands in brackets is no ipv6 address",
+        HostFault::Unbracketed(_) => "an ipv6 address stands without its brackets",
+        HostFault::UserInfo(_) => "user information stands before an `@`, leave it out",
+        HostFault::EmptyPort(_) => "the host ends with a colon, name the port or leave the colon out",
+        HostFault::BadPort(_) => "the port is not a number from 1 to 65535 without sign and leading zeros",
+        HostFault::Wildcard(_) | HostFault::WildcardAddress(_) => "the host has a `*`",
+    }
+}
+
+/// What is wrong with a path, without the path: records show none of it but plain words (DESIGN §6 "Records").
+fn unquoted_path(fault: &PathFault) -> &'static str {
+    match fault {
+        PathFault::NoSlash(_) => "the path does not begin with `/`",
+        PathFault::BadPercent(_) => "the path has a `%` without two hex digits behind it",
+        PathFault::Character { .. } => "the path has a character that has to be percent-encoded",
+    }
 }
 
 impl From<Malformed> for Denial {

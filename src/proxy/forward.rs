@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
@@ -78,7 +78,7 @@ fn outgoing(
     stamp: Option<HeaderValue>,
     body: UpstreamBody,
 ) -> Request<UpstreamBody> {
-    let Asked { destination, request, headers: mut fields, target, version, .. } = asked;
+    let Asked { destination, method, headers: mut fields, target, version, .. } = asked;
     headers::add_via(&mut fields, version, &corridor.pseudonym);
     if let Some(host) = host_field(&destination) {
         fields.insert(header::HOST, host);
@@ -87,8 +87,8 @@ fn outgoing(
         fields.insert(headers::STAMP, stamp);
     }
     let mut outgoing = Request::new(body);
-    *outgoing.method_mut() = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();
-    *outgoing.uri_mut() = target.parse().unwrap_or(Uri::from_static("/"));
+    *outgoing.method_mut() = method;
+    *outgoing.uri_mut() = target;
     *outgoing.version_mut() = Version::HTTP_11;
     *outgoing.headers_mut() = fields;
     outgoing

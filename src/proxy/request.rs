@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Version, header, request::Parts};
+use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
 
 use super::error::Malformed;
@@ -41,7 +41,7 @@ pub struct Asked {
     /// The fields that will leave; Host, framing, Via and the stamp are added when it is sent.
     pub headers: HeaderMap,
     /// Path and query in the form that is matched and sent.
-    pub target: String,
+    pub target: Uri,
     /// As received.
     pub version: Version,
     /// Content codings as one text.
@@ -65,6 +65,8 @@ pub fn read(
     }
     let path = RequestPath::parse(path_of(parts)?)?;
     let query = parts.uri.query();
+    /// As received and as it is sent.
+    pub method: Method,
     let kept = headers::of_request(&parts.headers);
     let request = Request {
         method: parts.method.as_str().to_owned(),
@@ -75,11 +77,12 @@ pub fn read(
         path,
     };
     let target = match query {
-        Some(query) => format!("{}?{query}", request.path.as_str()),
-        None => request.path.as_str().to_owned(),
+        Some(query) => format!("{}?{query}", request.path.as_str()).parse(),
+        None => request.path.as_str().parse(),
     };
     let content_encoding = text(&kept, &header::CONTENT_ENCODING)?;
-    Ok(Asked { destination, request, headers: kept, target, version: parts.version, content_encoding })
+    let (method, version) = (parts.method.clone(), parts.version);
+    Ok(Asked { destination, request, headers: kept, method, target, version, content_encoding })
 }
 
 /// Reads the target of a CONNECT: `host:port`, no body (RFC 9110 §9.3.6).
@@ -103,6 +106,8 @@ pub fn read_connect(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<D
     }
 }
 
+    // The canonical form may be longer than what came: then there is nothing that could be sent as it was judged.
+    let target = target.map_err(|_| Malformed::Target)?;
 /// Methods are case-sensitive; a `post` that a recipient takes for a POST would be judged as something else.
 fn check_method(method: &Method) -> Result<(), Malformed> {
     let fits = method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
