@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::JoinHandle;
@@ -23,6 +23,9 @@ use crate::inspect::{Inspector, Unread};
 use crate::policy::BodyFacts;
 
 /// How bodies are held.
+/// Bytes of a body in memory that are handed over at once.
+const PIECE: usize = 64 * 1024;
+
 #[derive(Clone, Debug)]
 pub struct Holding {
     /// Bytes of one body that stay in memory.
@@ -57,6 +60,8 @@ pub enum HoldFault {
     #[error("the body ended before it was whole")]
     Broken,
     #[error("the body stood still for {0:?}")]
+    #[error("the body is not framed as its head says")]
+    Malformed,
     Slow(Duration),
     #[error("the spool cannot take the body: {0}")]
     Spool(#[from] io::Error),
@@ -73,7 +78,7 @@ pub struct Held {
 
 #[derive(Debug)]
 enum Store {
-    Memory(Vec<Bytes>),
+    Memory(Bytes),
     File(Spooled),
 }
 
@@ -90,9 +95,14 @@ pub async fn hold(
     mut inspector: Box<dyn Inspector>,
 ) -> Result<(Held, BodyFacts), HoldFault> {
     let mut over = false;
+    // What announces that it is too large is not asked for (100-continue), and not read for nothing.
+    if beyond == Beyond::Refuse && incoming.size_hint().lower() > limit {
+        return Err(HoldFault::TooLarge { limit });
+    }
     let mut lease = Lease::new(&holding.budget);
     let mut digest = digests.hasher();
-    let mut chunks = Vec::new();
+    // One buffer: chunks kept as they came would take many times their size where a client sends byte by byte.
+    let mut memory = BytesMut::new();
     let mut spool: Option<SpoolWriter> = None;
     let mut size = 0_u64;
     while let Some(chunk) = next_chunk(&mut incoming, holding.idle).await? {
@@ -108,15 +118,12 @@ pub async fn hold(
         inspector.push(&chunk);
         if spool.is_none() && size > holding.memory {
             let mut writer = SpoolWriter::create(holding.folder.clone()).await?;
-            for kept in chunks.drain(..) {
-                let kept: Bytes = kept;
-                writer.push(&kept).await?;
-            }
+            writer.push(&std::mem::take(&mut memory)).await?;
             spool = Some(writer);
         }
         match &mut spool {
             Some(writer) => writer.push(&chunk).await?,
-            None => chunks.push(chunk),
+            None => memory.extend_from_slice(&chunk),
         }
         if over {
             break;
@@ -129,10 +136,7 @@ pub async fn hold(
     }
     let store = match spool {
         Some(writer) => Store::File(writer.finish().await?),
-        None => {
-            chunks.reverse();
-            Store::Memory(chunks)
-        }
+        None => Store::Memory(memory.freeze()),
     };
     Ok((Held { store, size, rest: over.then_some(incoming), lease }, facts))
 }
@@ -143,13 +147,22 @@ async fn next_chunk(incoming: &mut Incoming, idle: Duration) -> Result<Option<By
         let frame = tokio::time::timeout(idle, incoming.frame()).await.map_err(|_| HoldFault::Slow(idle))?;
         match frame {
             None => return Ok(None),
-            Some(Err(_)) => return Err(HoldFault::Broken),
+            Some(Err(fault)) => return Err(broken(&fault)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Ok(Some(data)),
                 Err(_trailers) => {}
             },
         }
+    }
+}
+
+/// Whether a body broke off, or breaks the rules of its framing: hyper tells only by the kind of the error inside.
+fn broken(fault: &hyper::Error) -> HoldFault {
+    let inner = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<io::Error>());
+    match inner.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => HoldFault::Malformed,
+        _ => HoldFault::Broken,
     }
 }
 
@@ -228,7 +241,8 @@ pub struct Outgoing {
 impl Outgoing {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match &mut self.store {
-            Store::Memory(chunks) => Poll::Ready(chunks.pop().map(Ok)),
+            Store::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Store::Memory(bytes) => Poll::Ready(Some(Ok(bytes.split_to(PIECE.min(bytes.len()))))),
             Store::File(spooled) => {
                 if self.reading.is_none() && spooled.is_read() {
                     return Poll::Ready(None);

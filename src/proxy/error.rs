@@ -131,6 +131,7 @@ impl From<HoldFault> for Denial {
             HoldFault::TooLarge { .. } => Reason::TooLarge,
             HoldFault::Full | HoldFault::Spool(_) => Reason::Busy,
             HoldFault::Broken => Reason::ClientClosed,
+            HoldFault::Malformed => Reason::MalformedRequest,
             HoldFault::Slow(_) => Reason::ClientTimeout,
         };
         let denial = Denial::new(reason, Stage::Body).with_detail(fault.to_string());
