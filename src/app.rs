@@ -32,8 +32,14 @@ use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
 
 /// A heartbeat record is written this often, so that silence is evidence too (DESIGN §6).
 const HEARTBEAT: Duration = Duration::from_secs(60);
-/// A recipient has this long to begin its answer.
+/// A recipient that takes no byte of a request has this long to begin its answer.
 const ANSWER: Duration = Duration::from_secs(120);
+/// Longest answer in time: a large download over a slow line takes hours, and none takes days.
+const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 3600);
+/// Largest answer in bytes.
+const LARGEST_ANSWER: u64 = 64 << 30;
+/// What is cut when the proxy stops has this long to write its outcome.
+const LAST_OUTCOMES: Duration = Duration::from_secs(1);
 
 /// What a proxy is made of.
 pub struct Parts {
@@ -92,6 +98,7 @@ pub struct Running {
     pub recovery: Recovery,
     corridor: Arc<Corridor>,
     stop: watch::Sender<bool>,
+    halt: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     drain: Duration,
 }
@@ -125,6 +132,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
     let metrics = Metrics::new();
     metrics.register_loaded(&register, audit.clock().wall().as_second());
     let (stop, shutdown) = watch::channel(false);
+    let (halt, halted) = watch::channel(false);
     let corridor = Arc::new(Corridor {
         node: settings.node.as_str().into(),
         pseudonym: format!("tasrih-{}", settings.node),
@@ -138,10 +146,12 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
         dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
         holding: holding(&settings)?,
-        limits: Limits { header_time: settings.limits.header_time, idle: settings.limits.idle, answer: ANSWER },
+        limits: limits(&settings),
         connections: Arc::new(Semaphore::new(settings.limits.connections)),
         metrics,
         shutdown: shutdown.clone(),
+        halt: halted,
+        under_way: Arc::default(),
         audit: audit.clone(),
     });
     let version = register.version.clone();
@@ -155,7 +165,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
     tasks.push(tokio::spawn(serve_admin(admin_listener, corridor.clone(), shutdown.clone())));
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
-    Ok(Running { proxies: own, admin: admin_address, recovery, corridor, stop, tasks, drain })
+    Ok(Running { proxies: own, admin: admin_address, recovery, corridor, stop, halt, tasks, drain })
 }
 
 impl Running {
@@ -164,9 +174,10 @@ impl Running {
         &self.corridor
     }
 
-    /// Stops accepting, gives open exchanges their time, writes what is queued and a stop record.
+    /// Stops accepting, gives open exchanges their time and cuts what is open then, writes what is queued and a stop
+    /// record.
     pub async fn stop(self) {
-        let Running { corridor, stop, tasks, drain, .. } = self;
+        let Running { corridor, stop, halt, tasks, drain, .. } = self;
         // Nobody left to be told is as good as everybody told.
         let _ = stop.send(true);
         let until = Instant::now() + drain;
@@ -174,6 +185,12 @@ impl Running {
             // A task that panicked has ended, too.
             let _ = tokio::time::timeout_at(until, task).await;
         }
+        let is_busy = || corridor.open() > 0 || corridor.audit.health().open > 0;
+        while is_busy() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let _ = halt.send(true);
+        let until = Instant::now() + LAST_OUTCOMES;
         while corridor.audit.health().open > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -230,6 +247,16 @@ fn roots(settings: &Settings) -> Vec<Root> {
         config::Root::File(path) => Root::File(path.clone()),
     };
     settings.upstream.roots.iter().map(root).collect()
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        header_time: settings.limits.header_time,
+        idle: settings.limits.idle,
+        answer: ANSWER,
+        longest_answer: LONGEST_ANSWER,
+        largest_answer: LARGEST_ANSWER,
+    }
 }
 
 fn holding(settings: &Settings) -> Result<Holding, StartFault> {

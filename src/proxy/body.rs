@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,15 +17,16 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::JoinHandle;
 
+use super::progress::Progress;
 use super::spool::{Budget, Lease, SpoolWriter, Spooled};
 use crate::audit::DigestKey;
 use crate::inspect::{Inspector, Unread};
 use crate::policy::BodyFacts;
 
-/// How bodies are held.
 /// Bytes of a body in memory that are handed over at once.
 const PIECE: usize = 64 * 1024;
 
+/// How bodies are held.
 #[derive(Clone, Debug)]
 pub struct Holding {
     /// Bytes of one body that stay in memory.
@@ -59,9 +60,9 @@ pub enum HoldFault {
     Full,
     #[error("the body ended before it was whole")]
     Broken,
-    #[error("the body stood still for {0:?}")]
     #[error("the body is not framed as its head says")]
     Malformed,
+    #[error("the body stood still for {0:?}")]
     Slow(Duration),
     #[error("the spool cannot take the body: {0}")]
     Spool(#[from] io::Error),
@@ -94,11 +95,11 @@ pub async fn hold(
     digests: &DigestKey,
     mut inspector: Box<dyn Inspector>,
 ) -> Result<(Held, BodyFacts), HoldFault> {
-    let mut over = false;
     // What announces that it is too large is not asked for (100-continue), and not read for nothing.
     if beyond == Beyond::Refuse && incoming.size_hint().lower() > limit {
         return Err(HoldFault::TooLarge { limit });
     }
+    let mut over = false;
     let mut lease = Lease::new(&holding.budget);
     let mut digest = digests.hasher();
     // One buffer: chunks kept as they came would take many times their size where a client sends byte by byte.
@@ -166,51 +167,6 @@ fn broken(fault: &hyper::Error) -> HoldFault {
     }
 }
 
-/// What has gone out so far; shared between the body that is sent and the guard that writes the outcome.
-#[derive(Debug, Default)]
-pub struct Progress {
-    begun: AtomicBool,
-    bytes: AtomicU64,
-    whole: AtomicBool,
-}
-
-impl Progress {
-    /// Bytes of content handed over.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Acquire)
-    }
-
-    /// Whether the whole body was handed over.
-    pub fn is_whole(&self) -> bool {
-        self.whole.load(Ordering::Acquire)
-    }
-
-    /// The head is handed over: from here on something of the exchange may have left.
-    pub fn begin(&self) {
-        self.begun.store(true, Ordering::Release);
-    }
-
-    /// Whether something of the exchange may have left.
-    pub fn is_begun(&self) -> bool {
-        self.begun.load(Ordering::Acquire)
-    }
-
-    /// It turned out that nothing left at all.
-    pub fn nothing_left(&self) {
-        self.begun.store(false, Ordering::Release);
-        self.bytes.store(0, Ordering::Release);
-    }
-
-    /// Adds bytes that were handed over.
-    pub fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    fn finished(&self) {
-        self.whole.store(true, Ordering::Release);
-    }
-}
-
 impl Held {
     /// Bytes of content.
     pub fn size(&self) -> u64 {
@@ -269,7 +225,9 @@ impl Body for Outgoing {
         };
         if let Some(Ok(bytes)) = &piece {
             this.left = this.left.saturating_sub(bytes.len() as u64);
-            this.progress.add(bytes.len() as u64);
+            if !this.progress.add(bytes.len() as u64) {
+                return Poll::Ready(Some(Err(io::Error::other("the exchange has ended"))));
+            }
             if this.left == 0 && this.rest.is_none() {
                 this.progress.finished();
             }

@@ -4,6 +4,7 @@
 //! that was judged, `Via`, and the stamp. The answer is relayed unread; its end, whichever it is, closes the exchange.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,14 +12,15 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::Held;
 use super::error::told;
 use super::guard::{Guard, reason_of};
+use super::progress::Progress;
 use super::reply::{self, ReplyBody, ReplyFault};
 use super::request::Asked;
+use super::watch::{Watched, stands_still};
 use super::{Corridor, headers};
 use crate::destination::Destination;
 use crate::policy::{Denial, End, Reason, Stage, Verdict};
@@ -47,7 +49,12 @@ pub async fn send(
     let request = outgoing(corridor, asked, stamp, body);
     progress.begin();
     let sent = tokio::select! {
-        sent = timeout(corridor.limits.answer, connection.send(recorded, request)) => sent,
+        sent = connection.send(recorded, request) => sent,
+        // Measured from the last byte that the recipient took: a large body on a slow line is no silence.
+        () = stands_still(|| progress.moved(), corridor.limits.answer) => {
+            guard.close(End::Timeout);
+            return failed(corridor, upstream_fault(504, "the recipient did not answer in time".to_owned()), &client, &guard);
+        }
         end = guard.cut() => {
             drop(connection);
             guard.close(end);
@@ -56,17 +63,13 @@ pub async fn send(
         }
     };
     match sent {
-        Ok(Ok(answer)) => relay(corridor, answer, connection, guard),
-        Ok(Err(fault)) => {
+        Ok(answer) => relay(corridor, answer, connection, guard, progress),
+        Err(fault) => {
             if !fault.bytes_may_have_left() {
                 progress.nothing_left();
             }
             guard.close(End::UpstreamFault);
             failed(corridor, upstream_fault(502, told(&fault)), &client, &guard)
-        }
-        Err(_) => {
-            guard.close(End::Timeout);
-            failed(corridor, upstream_fault(504, "the recipient did not answer in time".to_owned()), &client, &guard)
         }
     }
 }
@@ -108,6 +111,7 @@ fn relay(
     answer: Response<Incoming>,
     connection: Connection,
     mut guard: Guard,
+    progress: Arc<Progress>,
 ) -> Response<ReplyBody> {
     let (mut parts, body) = answer.into_parts();
     guard.answered(parts.status.as_u16());
@@ -115,7 +119,8 @@ fn relay(
     headers::add_via(&mut parts.headers, parts.version, &corridor.pseudonym);
     parts.version = Version::HTTP_11;
     parts.extensions = http::Extensions::new();
-    Response::from_parts(parts, Relayed { body, connection: Some(connection), guard: Some(guard) }.boxed_unsync())
+    let watched = Watched::begin(guard, progress, connection.driver(), &corridor.limits);
+    Response::from_parts(parts, Relayed { body, connection: Some(connection), watched }.boxed_unsync())
 }
 
 fn upstream_fault(status: u16, detail: String) -> Denial {
@@ -132,18 +137,18 @@ fn failed(corridor: &Corridor, fault: Denial, client: &HeaderMap, guard: &Guard)
 struct Relayed {
     body: Incoming,
     connection: Option<Connection>,
-    guard: Option<Guard>,
+    watched: Watched,
 }
 
 impl Relayed {
-    fn close(&mut self, end: End) {
-        if let Some(mut guard) = self.guard.take() {
-            guard.close(end);
-        }
+    /// Writes the outcome; false where the exchange was ended before its answer was.
+    fn close(&mut self, end: End) -> bool {
+        let is_first = self.watched.close(end);
         // A connection whose answer was not read to its end is dropped, and so closed.
-        if let Some(connection) = self.connection.take().filter(|_| end == End::Answered) {
+        if let Some(connection) = self.connection.take().filter(|_| is_first && end == End::Answered) {
             connection.release();
         }
+        is_first
     }
 }
 
@@ -160,8 +165,9 @@ impl Body for Relayed {
                 Some(Ok(frame)) => {
                     // Trailers are not relayed: a client might take them for fields of the head.
                     let Ok(data) = frame.into_data() else { continue };
-                    if let Some(guard) = &mut self.guard {
-                        guard.received(data.len() as u64);
+                    if !self.watched.received(data.len() as u64) {
+                        self.close(End::CutLimit);
+                        return Poll::Ready(Some(Err("the answer is larger than any may be".into())));
                     }
                     if self.body.is_end_stream() {
                         self.close(End::Answered);
@@ -172,10 +178,9 @@ impl Body for Relayed {
                     self.close(End::UpstreamFault);
                     return Poll::Ready(Some(Err(fault.into())));
                 }
-                None => {
-                    self.close(End::Answered);
-                    return Poll::Ready(None);
-                }
+                // A connection that was closed under the answer looks like its end; `connection` is gone where it was.
+                None if self.connection.is_none() || self.close(End::Answered) => return Poll::Ready(None),
+                None => return Poll::Ready(Some(Err("the exchange was cut".into()))),
             }
         }
     }

@@ -13,11 +13,11 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Corridor;
 use super::account::Account;
-use super::body::Progress;
+use super::progress::Progress;
 use super::reply::{self, ReplyBody};
 use super::request::Door;
+use super::{Corridor, stopped};
 use crate::audit::Recorded;
 use crate::metrics::{Direction, Open};
 use crate::policy::{CandidateKind, Decision, Denial, End, Reason, Reservations, Sent, Stage, Verdict};
@@ -32,6 +32,8 @@ pub struct Guard {
     corridor: Arc<Corridor>,
     /// What is known of the exchange; every stage adds to it.
     pub account: Account,
+    /// Counted by [`Corridor::open`].
+    under_way: Arc<()>,
     state: State,
 }
 
@@ -52,14 +54,14 @@ struct Sending {
     progress: Arc<Progress>,
     since: Instant,
     status: Option<u16>,
-    bytes_in: u64,
     _open: Open,
 }
 
 impl Guard {
     /// Takes charge of an exchange that begins now.
     pub fn begin(corridor: &Arc<Corridor>, door: &Door) -> Guard {
-        Guard { corridor: corridor.clone(), account: Account::open(corridor, door), state: State::Judging }
+        let (account, under_way) = (Account::open(corridor, door), corridor.under_way.clone());
+        Guard { corridor: corridor.clone(), account, under_way, state: State::Judging }
     }
 
     /// The register that this exchange is decided on.
@@ -141,14 +143,13 @@ impl Guard {
             progress: Arc::default(),
             since: Instant::now(),
             status: None,
-            bytes_in: 0,
             _open: self.corridor.metrics.exchange_opened(),
         }));
         Ok(())
     }
 
-    /// Ends when the exchange may not go on. It is judged again each second, so that an order, or the end of a validity,
-    /// cuts it (DESIGN §5 "Clock").
+    /// Ends when the exchange may not go on: the proxy stops, or it is judged again, as each second, and an order or the
+    /// end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
         let verdict = match &self.state {
             State::Sending(sending) => Some(sending.verdict.clone()),
@@ -158,10 +159,14 @@ impl Guard {
         async move {
             let Some(verdict) = verdict else { return pending().await };
             loop {
-                sleep(JUDGED_AGAIN).await;
+                tokio::select! {
+                    () = sleep(JUDGED_AGAIN) => {}
+                    () = stopped(&mut halt) => return End::Shutdown,
+                }
                 if let Err(end) = verdict.recheck(&corridor.register.load(), corridor.now()) {
                     return end;
                 }
+            let mut halt = corridor.halt.clone();
             }
         }
     }
@@ -169,7 +174,8 @@ impl Guard {
     /// Hands the duty on: what is left behind owes nothing.
     pub fn hand_over(&mut self) -> Guard {
         let state = std::mem::replace(&mut self.state, State::Over);
-        Guard { corridor: self.corridor.clone(), account: self.account.clone(), state }
+        let (corridor, under_way) = (self.corridor.clone(), self.under_way.clone());
+        Guard { corridor, account: self.account.clone(), under_way, state }
     }
 
     /// The proof that the decision is on record, and the counter of what leaves. `None` before [`Guard::permit`].
@@ -187,13 +193,6 @@ impl Guard {
         }
     }
 
-    /// Counts bytes of the answer.
-    pub fn received(&mut self, bytes: u64) {
-        if let State::Sending(sending) = &mut self.state {
-            sending.bytes_in += bytes;
-        }
-    }
-
     /// Charges bytes of a tunnel before they leave; false where the day's volume has no room for them.
     pub fn draw(&mut self, bytes: u64) -> bool {
         match &mut self.state {
@@ -202,11 +201,11 @@ impl Guard {
         }
     }
 
-    /// Writes the outcome. Does nothing where none is owed.
-    pub fn close(&mut self, end: End) {
-        let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return };
-        let Sending { recorded, reservations, progress, since, status, bytes_in, .. } = *sending;
-        let bytes = progress.bytes();
+    /// Writes the outcome; nothing is handed over after it. Does nothing, and says so, where none is owed.
+    pub fn close(&mut self, end: End) -> bool {
+        let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return false };
+        let Sending { recorded, reservations, progress, since, status, .. } = *sending;
+        let (bytes, bytes_in) = (progress.close(), progress.received());
         let content_left = bytes > 0 || progress.is_begun();
         let outcome = OutcomeRecord {
             status,
@@ -223,6 +222,7 @@ impl Guard {
         self.corridor.metrics.moved(Direction::In, bytes_in);
         self.corridor.metrics.ended(end);
         self.corridor.audit.close(recorded, outcome);
+        true
     }
 
     fn count(&self, decision: Decision, reason: Option<Reason>, transfer: Option<&Id>) {
@@ -243,6 +243,7 @@ pub(super) fn reason_of(end: End) -> Reason {
 }
 
 /// The transfer that came furthest: it is the one whose condition gave the reason.
+        End::Shutdown => Reason::Busy,
 fn furthest(denial: &Denial) -> Option<&Id> {
     let transfers = denial.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Transfer);
     transfers.filter(|candidate| candidate.failed.first() == Some(&denial.reason)).map(|candidate| &candidate.id).next()
@@ -256,7 +257,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         match &self.state {
             State::Over => {}
-            State::Sending(_) => self.close(End::ClientClosed),
+            State::Sending(_) => {
+                self.close(End::ClientClosed);
+            }
             State::Judging => self.client_left(),
         }
     }

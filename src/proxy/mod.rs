@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::net::IpAddr;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::destination::{AddressRules, Destination, Host};
@@ -29,11 +29,13 @@ pub mod exchange;
 pub mod forward;
 pub mod guard;
 pub mod headers;
+pub mod progress;
 pub mod reply;
 pub mod request;
 pub mod server;
 pub mod spool;
 pub mod tunnel;
+pub mod watch;
 
 use request::Door;
 
@@ -65,19 +67,30 @@ pub struct Corridor {
     pub connections: Arc<Semaphore>,
     /// Counters.
     pub metrics: Metrics,
-    /// Turns true when the proxy stops.
-    pub shutdown: watch::Receiver<bool>,
+    /// Turns true when the proxy stops: nothing new is accepted.
+    pub shutdown: StopSignal,
+    /// Turns true when the time for what is open is over: it is cut.
+    pub halt: StopSignal,
+    /// Held by every exchange that is under way, so that they can be counted.
+    pub under_way: Arc<()>,
 }
 
-/// Bounds in time.
+/// Turns true once.
+pub type StopSignal = tokio::sync::watch::Receiver<bool>;
+
+/// Bounds in time and size.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// A request head, a TLS handshake with a client.
     pub header_time: Duration,
     /// Silence in the middle of a body or tunnel.
     pub idle: Duration,
-    /// From the end of a request to the head of its answer.
+    /// Silence of a recipient that is being sent a request, until the head of its answer.
     pub answer: Duration,
+    /// From the head of an answer to its end.
+    pub longest_answer: Duration,
+    /// Bytes of an answer's body.
+    pub largest_answer: u64,
 }
 
 impl Corridor {
@@ -97,6 +110,11 @@ impl Corridor {
         Head { time: self.now(), entry: door.entry, peer: door.peer(), destination: destination.clone(), request }
     }
 
+    /// Exchanges that are under way, intercepted connections among them.
+    pub fn open(&self) -> usize {
+        Arc::strong_count(&self.under_way) - 1
+    }
+
     /// The addresses of an admitted host; an address literal is its own.
     async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveFault> {
         match host {
@@ -107,7 +125,7 @@ impl Corridor {
 }
 
 /// Ends when the proxy stops. A sender that is gone means the same as one that says stop.
-pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+pub async fn stopped(shutdown: &mut StopSignal) {
     let _ = shutdown.wait_for(|down| *down).await;
 }
 

@@ -4,16 +4,20 @@
 //! everything else that names one (Host, the connection around it) must agree. What is judged later is what will be
 //! sent: the fields that end here are gone from [`Asked`] already.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
 use hyper::body::{Body, Incoming};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::Malformed;
 use super::headers;
 use crate::audit::DigestKey;
 use crate::destination::{Authority, Destination, RequestPath, Scheme};
 use crate::inspect;
+use crate::metrics::Open;
 use crate::policy::{DeclaredBody, EntryPoint, Request};
 
 /// What is known of the way in before a request is read: one for each connection, or for each intercepted one.
@@ -29,6 +33,27 @@ pub struct Door {
     pub connection: String,
     /// Inside an intercepted connection: the destination that its CONNECT named.
     pub outer: Option<Destination>,
+    /// What the client's connection takes up, for as long as anything goes on over it.
+    pub place: Arc<Place>,
+}
+
+/// A place among the open connections, counted while it is held.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+}
+
+impl Place {
+    /// A place that was given.
+    pub fn new(permit: OwnedSemaphorePermit, open: Open) -> Arc<Place> {
+        Arc::new(Place { _permit: permit, _open: open })
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
 }
 
 /// A request as asked for, with everything that ends at the proxy taken off.
@@ -40,6 +65,8 @@ pub struct Asked {
     pub request: Request,
     /// The fields that will leave; Host, framing, Via and the stamp are added when it is sent.
     pub headers: HeaderMap,
+    /// As received and as it is sent.
+    pub method: Method,
     /// Path and query in the form that is matched and sent.
     pub target: Uri,
     /// As received.
@@ -65,8 +92,6 @@ pub fn read(
     }
     let path = RequestPath::parse(path_of(parts)?)?;
     let query = parts.uri.query();
-    /// As received and as it is sent.
-    pub method: Method,
     let kept = headers::of_request(&parts.headers);
     let request = Request {
         method: parts.method.as_str().to_owned(),
@@ -80,6 +105,8 @@ pub fn read(
         Some(query) => format!("{}?{query}", request.path.as_str()).parse(),
         None => request.path.as_str().parse(),
     };
+    // The canonical form may be longer than what came: then there is nothing that could be sent as it was judged.
+    let target = target.map_err(|_| Malformed::Target)?;
     let content_encoding = text(&kept, &header::CONTENT_ENCODING)?;
     let (method, version) = (parts.method.clone(), parts.version);
     Ok(Asked { destination, request, headers: kept, method, target, version, content_encoding })
@@ -106,8 +133,6 @@ pub fn read_connect(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<D
     }
 }
 
-    // The canonical form may be longer than what came: then there is nothing that could be sent as it was judged.
-    let target = target.map_err(|_| Malformed::Target)?;
 /// Methods are case-sensitive; a `post` that a recipient takes for a POST would be judged as something else.
 fn check_method(method: &Method) -> Result<(), Malformed> {
     let fits = method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');

@@ -17,14 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
 use uuid::Uuid;
 
 use super::counted::Counted;
 use super::guard::Guard;
 use super::reply::ReplyBody;
-use super::request::Door;
-use super::{Corridor, connect, exchange, stopped};
+use super::request::{Door, Place};
+use super::{Corridor, StopSignal, connect, exchange, stopped};
 use crate::policy::{Denial, EntryPoint, Reason, Stage};
 
 /// Bytes that one request head may take.
@@ -35,14 +34,14 @@ const HEAD_FIELDS: usize = 100;
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
-pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown: StopSignal) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped(&mut shutdown) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit_connection(&corridor, stream, peer, &shutdown).await,
+            Ok((stream, peer)) => admit_connection(&corridor, stream, peer, &mut shutdown).await,
             Err(fault) => {
                 tracing::warn!(%fault, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_REST).await;
@@ -52,28 +51,21 @@ pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown:
 }
 
 /// Waits for a place among the open connections, then gives the connection a task of its own.
-async fn admit_connection(
-    corridor: &Arc<Corridor>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    shutdown: &watch::Receiver<bool>,
-) {
-    let Ok(place) = corridor.connections.clone().acquire_owned().await else { return };
+async fn admit_connection(corridor: &Arc<Corridor>, stream: TcpStream, peer: SocketAddr, shutdown: &mut StopSignal) {
+    let place = tokio::select! {
+        place = corridor.connections.clone().acquire_owned() => place,
+        () = stopped(shutdown) => return,
+    };
+    let Ok(place) = place else { return };
+    let place = Place::new(place, corridor.metrics.connection_opened());
     let Ok(proxy) = stream.local_addr() else { return };
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
-    let door = Door { entry: EntryPoint::Forward, peer, proxy, connection: connection_name(), outer: None };
-    tokio::spawn(client(corridor.clone(), door, stream, shutdown.clone(), place));
+    let door = Door { entry: EntryPoint::Forward, peer, proxy, connection: connection_name(), outer: None, place };
+    tokio::spawn(client(corridor.clone(), door, stream, shutdown.clone()));
 }
 
-async fn client(
-    corridor: Arc<Corridor>,
-    door: Door,
-    stream: TcpStream,
-    shutdown: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
-) {
-    let _open = corridor.metrics.connection_opened();
+async fn client(corridor: Arc<Corridor>, door: Door, stream: TcpStream, shutdown: StopSignal) {
     let fate = speak_http(&corridor, Arc::new(door.clone()), stream, shutdown).await;
     unparsed(&corridor, &door, fate.fault).await;
 }
@@ -96,17 +88,12 @@ pub enum Unparsed {
 }
 
 /// Speaks HTTP/1.1 on a stream until it ends. The same for a client's connection and for an intercepted one.
-pub async fn speak_http<S>(
-    corridor: &Arc<Corridor>,
-    door: Arc<Door>,
-    stream: S,
-    mut shutdown: watch::Receiver<bool>,
-) -> Fate
+pub async fn speak_http<S>(corridor: &Arc<Corridor>, door: Arc<Door>, stream: S, mut shutdown: StopSignal) -> Fate
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests = Arc::new(AtomicU64::new(0));
-    let (stream, received) = Counted::new(stream);
+    let (stream, received) = Counted::new(stream, corridor.limits.idle);
     let service = {
         let (corridor, requests, received) = (corridor.clone(), requests.clone(), received.clone());
         service_fn(move |request| {

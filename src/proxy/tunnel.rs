@@ -6,19 +6,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::body::Progress;
 use super::guard::Guard;
-use super::request::Door;
-use super::{Corridor, exchange, stopped};
+use super::progress::Progress;
+use super::request::{Door, Place};
+use super::watch::stands_still;
+use super::{Corridor, exchange};
 use crate::destination::{Destination, Host};
 use crate::policy::{self, ConnectionFacts, Denial, End, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
@@ -37,6 +37,7 @@ pub struct Prepared {
     recipient: TcpStream,
     facts: ConnectionFacts,
     host: Host,
+    place: Arc<Place>,
 }
 
 /// Judges head and address and connects, so that a refusal is still the answer to the CONNECT.
@@ -59,21 +60,26 @@ pub async fn prepare(
     };
     let facts = ConnectionFacts { address, tls: None, country: None };
     guard.account.connected(&facts, &[]);
-    Ok(Prepared { pinned, recipient, facts, host: destination.host.clone() })
+    Ok(Prepared { pinned, recipient, facts, host: destination.host.clone(), place: door.place.clone() })
 }
 
 /// The rest of a tunnel's life, after its 200.
 pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, upgrade: OnUpgrade, mut guard: Guard) {
     let Ok(upgraded) = upgrade.await else { return };
     let mut client = TokioIo::new(upgraded);
+    let _place = prepared.place.clone();
     let mut seen = Vec::new();
     let hello = timeout(corridor.limits.header_time, client_hello::read(&mut client, &mut seen)).await;
     let hello = hello.map_err(|_| silent()).and_then(|hello| hello.map_err(Denial::from));
     let opened = match hello {
-        Ok(hello) => open(&corridor, prepared, &hello, &mut guard).await,
+        Ok(hello) => {
+            // What the client sent behind its ClientHello waits for the recipient's version.
+            let early = seen.split_off(hello.length.min(seen.len()));
+            open(&corridor, prepared, &hello, &mut guard).await.map(|(recipient, limits)| (recipient, limits, early))
+        }
         Err(denial) => Err(denial),
     };
-    let (recipient, limits) = match opened {
+    let (recipient, limits, early) = match opened {
         Ok(opened) => opened,
         Err(denial) => {
             guard.note(denial).await;
@@ -86,7 +92,7 @@ pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, upgrade: OnUpgrade
     let _open = corridor.metrics.tunnel_opened();
     corridor.metrics.not_inspected();
     let mut flow = Flow { corridor: &corridor, client, recipient, limits, guard };
-    let end = flow.run(seen).await;
+    let end = flow.run(&seen, &early).await;
     flow.guard.close(end);
 }
 
@@ -97,7 +103,7 @@ async fn open(
     hello: &ClientHelloFacts,
     guard: &mut Guard,
 ) -> Result<(TcpStream, Limits), Denial> {
-    let Prepared { pinned, recipient, mut facts, host } = prepared;
+    let Prepared { pinned, recipient, mut facts, host, .. } = prepared;
     if !names(hello, &host) {
         let detail = "the ClientHello does not ask for the host of the CONNECT";
         return Err(Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(detail));
@@ -151,6 +157,14 @@ struct Limits {
     idle: Duration,
 }
 
+impl Limits {
+    /// Charges bytes of the client before they leave; false where this tunnel or the day's volume has no room for them.
+    fn let_up(&self, guard: &mut Guard, progress: &Progress, bytes: u64) -> bool {
+        let fits = progress.sent().saturating_add(bytes) <= self.bytes_up;
+        fits && guard.draw(bytes) && progress.add(bytes)
+    }
+}
+
 /// A tunnel that flows.
 struct Flow<'a> {
     corridor: &'a Corridor,
@@ -161,10 +175,13 @@ struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    async fn run(&mut self, hello: Vec<u8>) -> End {
+    async fn run(&mut self, hello: &[u8], early: &[u8]) -> End {
         let Some((_, progress)) = self.guard.sending() else { return End::Shutdown };
         progress.begin();
-        match self.shake_hands(&hello, &progress).await {
+        if let Err(end) = self.shake_hands(hello, &progress).await {
+            return end;
+        }
+        match self.up(early, &progress).await {
             Ok(()) => self.relay(&progress).await,
             Err(end) => end,
         }
@@ -186,31 +203,25 @@ impl Flow<'_> {
                 Ok(_) => {}
             }
         };
-        if matches!(chosen, ServerFirst::Hello(version) if version < self.limits.min_tls) {
+        match chosen {
             // The recipient's own alert would need its keys: closing is all there is.
-            return Err(End::UpstreamFault);
+            ServerFirst::Hello(version) if version < self.limits.min_tls => Err(End::UpstreamFault),
+            ServerFirst::Hello(_) => self.down(&first, progress).await,
+            // The client hears why, and there is no version under which more of it could pass.
+            ServerFirst::Alert(_) => self.down(&first, progress).await.and(Err(End::UpstreamFault)),
         }
-        self.down(&first).await
     }
 
     /// Moves bytes both ways until both sides ended, a limit is reached or the proxy stops. Neither direction waits for
     /// the other.
     async fn relay(&mut self, progress: &Progress) -> End {
-        let mut shutdown = self.corridor.shutdown.clone();
         let (client_reads, client_writes) = tokio::io::split(&mut self.client);
         let (recipient_reads, recipient_writes) = self.recipient.split();
-        let (moves, received) = (AtomicU64::new(0), AtomicU64::new(0));
         let cut = self.guard.cut();
-        let bytes_up = self.limits.bytes_up;
-        let guard = &mut self.guard;
-        let up = pump(client_reads, recipient_writes, &moves, |bytes| {
-            // Bytes leave only if this tunnel and the day's volume have room for them.
-            let drawn = progress.bytes() + bytes <= bytes_up && guard.draw(bytes);
-            progress.add(if drawn { bytes } else { 0 });
-            drawn
-        });
-        let down = pump(recipient_reads, client_writes, &moves, |bytes| {
-            received.fetch_add(bytes, Ordering::Relaxed);
+        let (guard, limits) = (&mut self.guard, &self.limits);
+        let up = pump(client_reads, recipient_writes, |bytes| limits.let_up(guard, progress, bytes));
+        let down = pump(recipient_reads, client_writes, |bytes| {
+            progress.receive(bytes);
             true
         });
         let both = async {
@@ -218,29 +229,25 @@ impl Flow<'_> {
             let down = async { down.await.map_err(|stop| stop.end(End::UpstreamFault, End::ClientClosed)) };
             tokio::try_join!(up, down)
         };
-        let end = tokio::select! {
+        tokio::select! {
             ended = both => ended.err().unwrap_or(End::Answered),
             () = sleep_until(self.limits.until) => End::CutLimit,
             end = cut => end,
-            () = stands_still(&moves, self.limits.idle) => End::Timeout,
-            () = stopped(&mut shutdown) => End::Shutdown,
-        };
-        self.guard.received(received.into_inner());
-        end
+            () = stands_still(|| progress.moved(), self.limits.idle) => End::Timeout,
+        }
     }
 
     async fn up(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), End> {
-        if progress.bytes() + bytes.len() as u64 > self.limits.bytes_up || !self.guard.draw(bytes.len() as u64) {
+        if !self.limits.let_up(&mut self.guard, progress, bytes.len() as u64) {
             return Err(End::CutLimit);
         }
-        progress.add(bytes.len() as u64);
         within(self.limits.idle, self.recipient.write_all(bytes))
             .await
             .map_err(|timed| timed.unwrap_or(End::UpstreamFault))
     }
 
-    async fn down(&mut self, bytes: &[u8]) -> Result<(), End> {
-        self.guard.received(bytes.len() as u64);
+    async fn down(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), End> {
+        progress.receive(bytes.len() as u64);
         within(self.limits.idle, self.client.write_all(bytes)).await.map_err(|timed| timed.unwrap_or(End::ClientClosed))
     }
 }
@@ -269,7 +276,6 @@ impl Stop {
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    moves: &AtomicU64,
     mut may_pass: impl FnMut(u64) -> bool,
 ) -> Result<(), Stop> {
     let mut buffer = vec![0; BUFFER];
@@ -282,20 +288,6 @@ async fn pump(
             return Err(Stop::Limit);
         }
         to.write_all(&buffer[..count]).await.map_err(|_| Stop::Write)?;
-        moves.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Ends when nothing was moved for `idle`.
-async fn stands_still(moves: &AtomicU64, idle: Duration) {
-    let mut before = u64::MAX;
-    loop {
-        let now = moves.load(Ordering::Relaxed);
-        if now == before {
-            return;
-        }
-        before = now;
-        sleep(idle).await;
     }
 }
 

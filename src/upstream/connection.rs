@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::UpstreamBody;
 use super::dialer::{DialFault, Dialer};
@@ -88,6 +88,11 @@ impl Connection {
     /// What is known of the connection.
     pub fn facts(&self) -> &ConnectionFacts {
         &self.parts.facts
+    }
+
+    /// What drives the connection as it is now; aborting it closes the connection.
+    pub fn driver(&self) -> AbortHandle {
+        self.parts.task.0.abort_handle()
     }
 
     /// Sends a request and waits for the head of its answer. The proof of its record must be in hand.
