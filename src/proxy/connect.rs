@@ -4,12 +4,12 @@
 //! because then something kept the client from asking: usually it does not trust the interception authority.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
@@ -17,10 +17,10 @@ use super::guard::Guard;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Door};
 use super::{Corridor, server, tunnel};
-use crate::destination::Destination;
+use crate::destination::{Destination, Host};
 use crate::metrics::HandshakeSide;
 use crate::policy::{self, Carriage, Denial, EntryPoint, Reason, Stage};
-use crate::tls::AcceptFault;
+use crate::tls::{AcceptFault, ServerStream};
 
 /// An answer that is still to come. Named, because an intercepted connection leads back to this room.
 pub type Answer = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
@@ -49,6 +49,11 @@ async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<I
                 }
                 Err(denial) => refuse(guard, denial, &parts).await,
             }
+        }
+        // Malformed CONNECTs and unknown sources have no declared source here: they are refused at once.
+        Err(denial) if denial.source.as_ref().is_some_and(|source| source.refusals_inside) => {
+            tokio::spawn(refuse_inside(corridor, door, upgrade, guard, denial));
+            reply::connected()
         }
         Err(denial) => refuse(guard, denial, &parts).await,
     }
@@ -81,14 +86,9 @@ fn judge(
 /// Speaks TLS with the client in the recipient's name and reads the requests inside.
 async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination, upgrade: OnUpgrade, guard: Guard) {
     let Ok(upgraded) = upgrade.await else { return };
-    let accepting = corridor.authority.accept(TokioIo::new(upgraded), &destination.host);
-    let (stream, _) = match timeout(corridor.limits.header_time, accepting).await {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(fault)) => return guard.note(unaccepted(&corridor, &door, fault)).await,
-        Err(_) => {
-            let detail = "the client completed no TLS handshake in time";
-            return guard.note(Denial::new(Reason::ClientTimeout, Stage::Head).with_detail(detail)).await;
-        }
+    let stream = match shake_hands(&corridor, &door, &destination.host, upgraded).await {
+        Ok(stream) => stream,
+        Err(denial) => return guard.note(denial).await,
     };
     let door = Arc::new(door);
     let fate = server::speak_http(&corridor, door.clone(), stream, corridor.shutdown.clone()).await;
@@ -99,6 +99,49 @@ async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination
             server::unparsed(&corridor, &door, fault).await;
         }
     }
+}
+
+type Secured = ServerStream<TokioIo<Upgraded>>;
+
+async fn shake_hands(corridor: &Corridor, door: &Door, host: &Host, upgraded: Upgraded) -> Result<Secured, Denial> {
+    let accepting = corridor.authority.accept(TokioIo::new(upgraded), host);
+    match timeout(corridor.limits.header_time, accepting).await {
+        Ok(Ok((stream, _))) => Ok(stream),
+        Ok(Err(fault)) => Err(unaccepted(corridor, door, fault)),
+        Err(_) => {
+            let detail = "the client completed no TLS handshake in time";
+            Err(Denial::new(Reason::ClientTimeout, Stage::Head).with_detail(detail))
+        }
+    }
+}
+
+/// Tells a refusal inside the connection, where browsers show it: the first request gets it as its reply, nothing is
+/// resolved or dialled, and the connection ends. One record, also where the client asks for nothing.
+async fn refuse_inside(corridor: Arc<Corridor>, door: Door, upgrade: OnUpgrade, guard: Guard, denial: Denial) {
+    let refused = guard.account.exchange().destination.as_ref().map(|destination| destination.host.clone());
+    let owed = Arc::new(Mutex::new(Some((guard, denial))));
+    if let (Some(host), Ok(upgraded)) = (refused, upgrade.await)
+        && let Ok(stream) = shake_hands(&corridor, &door, &host, upgraded).await
+    {
+        let telling = owed.clone();
+        server::speak_once(&corridor, stream, move |request| {
+            let told = take(&telling);
+            async move {
+                match told {
+                    Some((guard, denial)) => reply::last(guard.refuse(denial, request.headers()).await),
+                    None => reply::last(reply::bare(StatusCode::FORBIDDEN)),
+                }
+            }
+        })
+        .await;
+    }
+    if let Some((guard, denial)) = take(&owed) {
+        guard.note(denial).await;
+    }
+}
+
+fn take<T>(owed: &Mutex<Option<T>>) -> Option<T> {
+    owed.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// What the client did wrong in the handshake, or that it left, usually because it does not trust the authority.

@@ -158,6 +158,7 @@ impl Guard {
         let corridor = self.corridor.clone();
         async move {
             let Some(verdict) = verdict else { return pending().await };
+            let mut halt = corridor.halt.clone();
             loop {
                 tokio::select! {
                     () = sleep(JUDGED_AGAIN) => {}
@@ -166,7 +167,6 @@ impl Guard {
                 if let Err(end) = verdict.recheck(&corridor.register.load(), corridor.now()) {
                     return end;
                 }
-            let mut halt = corridor.halt.clone();
             }
         }
     }
@@ -238,12 +238,12 @@ pub(super) fn reason_of(end: End) -> Reason {
     match end {
         End::CutOrder => Reason::SuspendedByOrder,
         End::CutExpiry => Reason::Expired,
+        End::Shutdown => Reason::Busy,
         _ => Reason::NoDeclaration,
     }
 }
 
 /// The transfer that came furthest: it is the one whose condition gave the reason.
-        End::Shutdown => Reason::Busy,
 fn furthest(denial: &Denial) -> Option<&Id> {
     let transfers = denial.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Transfer);
     transfers.filter(|candidate| candidate.failed.first() == Some(&denial.reason)).map(|candidate| &candidate.id).next()

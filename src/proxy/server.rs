@@ -133,6 +133,28 @@ where
     Fate { requests: requests.load(Ordering::Relaxed), fault }
 }
 
+/// Speaks HTTP/1.1 for one request, which `tell` answers.
+pub async fn speak_once<S, A>(corridor: &Corridor, stream: S, tell: impl Fn(http::Request<Incoming>) -> A)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Future<Output = Response<ReplyBody>>,
+{
+    let (stream, _) = Counted::new(stream, corridor.limits.idle);
+    let service = service_fn(|request| {
+        let answer = tell(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(corridor.limits.header_time)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEAD_FIELDS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // However it ended: what is owed is recorded by whoever asked.
+    let _ = served.await;
+}
+
 async fn answer(
     corridor: Arc<Corridor>,
     door: Arc<Door>,

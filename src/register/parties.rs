@@ -98,10 +98,6 @@ pub fn source(fields: &mut Fields<'_>, id: Option<Id>) -> Option<Source> {
             fields.collector().warn(place, problem.hint("know the source by `networks` alone until then"));
         }
     }
-    if let Some(place) = places.written("refusals") {
-        let problem = Problem::new("`refusals: inside` is not built yet: a refused CONNECT is answered 403 at once");
-        fields.collector().warn(place, problem.hint("leave the key in; it takes effect with a later release"));
-    }
     if unproved {
         return None;
     }
