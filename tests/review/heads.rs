@@ -9,14 +9,14 @@ use super::support::{UPLOADER, frame, reason_of};
 use super::{HOST, client, head, house, picture, read_until, rest, say, stand};
 
 /// A recipient that tells the request lines it saw and answers each connection once.
-async fn telling() -> (std::net::SocketAddr, mpsc::UnboundedReceiver<String>) {
-    let (tell, told) = mpsc::unbounded_channel();
+async fn telling() -> (std::net::SocketAddr, mpsc::Receiver<String>) {
+    let (tell, told) = mpsc::channel(4);
     let address = stand(move |mut stream| {
         let tell = tell.clone();
         async move {
             let head = read_until(&mut stream, b"\r\n\r\n").await;
             let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-            let _ = tell.send(line);
+            let _ = tell.send(line).await;
             say(&mut stream, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
             rest(&mut stream).await;
         }
