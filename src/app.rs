@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::admin::{self, Readiness, Status};
 use crate::audit::{self, Audit, Health, OpenFault, Recovery};
@@ -27,6 +27,7 @@ use crate::proxy::spool::Budget;
 use crate::proxy::{Corridor, Limits, server, stopped};
 use crate::record::Lifecycle;
 use crate::register::compile::Compiled;
+use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
 
@@ -38,8 +39,10 @@ const ANSWER: Duration = Duration::from_secs(120);
 const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 3600);
 /// Largest answer in bytes.
 const LARGEST_ANSWER: u64 = 64 << 30;
-/// What is cut when the proxy stops has this long to write its outcome.
-const LAST_OUTCOMES: Duration = Duration::from_secs(1);
+/// How often a state folder that another process holds is tried again: what a restart adds to the wait of a client.
+const LOCK_POLL: Duration = Duration::from_millis(10);
+/// What is cut has this long to write its outcome; it waits for nothing but the writer.
+const CUT_TIME: Duration = Duration::from_secs(2);
 
 /// What a proxy is made of.
 pub struct Parts {
@@ -63,6 +66,27 @@ impl Parts {
     }
 }
 
+/// What a process takes over from the one before it, so that connection attempts wait while it is replaced.
+#[derive(Debug, Default)]
+pub struct Succession {
+    /// Sockets that listen already, held by a service manager. Each stands for the listener with its address; all of them
+    /// must be named by the settings.
+    pub sockets: Sockets,
+    /// How long to wait for a state folder that another process holds. Zero: a held folder is a fault at once.
+    pub patience: Duration,
+}
+
+/// How a proxy came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every exchange ended by itself.
+    Finished,
+    /// Time was up: what was still open was cut, with the outcome `shutdown`.
+    TimeUp,
+    /// The drain was ended from outside: what was still open was cut, with the outcome `shutdown`.
+    Hurried,
+}
+
 /// Why a proxy does not start.
 #[expect(missing_docs, reason = "the message of each says what it means")]
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +99,8 @@ pub enum StartFault {
     Trust(#[from] TrustFault),
     #[error("cannot listen on {address} ({name})")]
     Listen { name: String, address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Inherited(#[from] SocketFault),
     #[error("cannot make the spool folder `{}`", path.display())]
     Spool { path: PathBuf, source: io::Error },
     #[error("the start cannot be recorded")]
@@ -116,13 +142,23 @@ impl fmt::Debug for Running {
 /// # Errors
 /// [`StartFault`]; nothing listens then.
 pub async fn start(parts: Parts) -> Result<Running, StartFault> {
+    start_after(parts, Succession::default()).await
+}
+
+/// Starts a proxy in the place of another one, which may still be finishing its exchanges.
+///
+/// # Errors
+/// [`StartFault`]; nothing is accepted then.
+pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running, StartFault> {
     let Parts { settings, register, clock, resolver, storage } = parts;
     let options = audit::Options { node: settings.node.as_str().into(), clock, storage, ..audit::Options::default() };
-    let (audit, recovery) = Audit::open(&settings.state, options)?;
+    let (audit, recovery) = open_log(&settings, &options, succession.patience).await?;
     let Compiled { register, warnings } = register;
     let register = Arc::new(register);
-    let (listeners, own) = listen(&settings).await?;
-    let admin_listener = bind("admin", settings.admin).await?;
+    let mut sockets = succession.sockets;
+    let (listeners, own) = listen(&settings, &mut sockets).await?;
+    let admin_listener = bind(&mut sockets, "admin", settings.admin).await?;
+    sockets.all_taken()?;
     let admin_address = local(&admin_listener, settings.admin);
 
     let mut ledger = Ledger::default();
@@ -151,7 +187,6 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
         metrics,
         shutdown: shutdown.clone(),
         halt: halted,
-        under_way: Arc::default(),
         audit: audit.clone(),
     });
     let version = register.version.clone();
@@ -174,42 +209,76 @@ impl Running {
         &self.corridor
     }
 
-    /// Stops accepting, gives open exchanges their time and cuts what is open then, writes what is queued and a stop
-    /// record.
-    pub async fn stop(self) {
+    /// Stops accepting, gives open exchanges their time (`limits.drain`), cuts what is left, writes what is queued and a
+    /// stop record. Idle connections end at once.
+    pub async fn stop(self) -> Drained {
+        self.stop_unless(std::future::pending()).await
+    }
+
+    /// Like [`Running::stop`]; when `hurry` is done, what is still open is cut without waiting any longer.
+    pub async fn stop_unless(self, hurry: impl Future<Output = ()>) -> Drained {
         let Running { corridor, stop, halt, tasks, drain, .. } = self;
+        let audit = corridor.audit.clone();
+        // Whatever serves a client holds the corridor, and with it a receiver: when all are gone, so is all work.
+        drop(corridor);
         // Nobody left to be told is as good as everybody told.
         let _ = stop.send(true);
-        let until = Instant::now() + drain;
-        for task in tasks {
-            // A task that panicked has ended, too.
-            let _ = tokio::time::timeout_at(until, task).await;
+        let drained = tokio::select! {
+            () = stop.closed() => Drained::Finished,
+            () = sleep(drain) => Drained::TimeUp,
+            () = hurry => Drained::Hurried,
+        };
+        if drained != Drained::Finished {
+            let _ = halt.send(true);
+            tasks.iter().for_each(JoinHandle::abort);
+            if timeout(CUT_TIME, stop.closed()).await.is_err() {
+                tracing::error!("something that was cut does not end; its exchange is closed at the next start");
+            }
         }
-        let is_busy = || corridor.open() > 0 || corridor.audit.health().open > 0;
-        while is_busy() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let _ = halt.send(true);
-        let until = Instant::now() + LAST_OUTCOMES;
-        while corridor.audit.health().open > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        corridor.audit.clone().finish().await;
+        audit.finish().await;
+        drained
     }
 }
 
-async fn listen(settings: &Settings) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartFault> {
+/// Opens the log, after waiting as long as `patience` for a process that holds the state folder.
+async fn open_log(
+    settings: &Settings,
+    options: &audit::Options,
+    patience: Duration,
+) -> Result<(Audit, Recovery), OpenFault> {
+    let until = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        match Audit::open(&settings.state, options.clone()) {
+            Err(OpenFault::Locked(folder)) if Instant::now() < until => {
+                if !told {
+                    let (folder, seconds) = (folder.display(), patience.as_secs());
+                    tracing::info!(%folder, seconds, "another process holds the state folder; waiting for its end");
+                    told = true;
+                }
+                sleep(LOCK_POLL).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn listen(settings: &Settings, sockets: &mut Sockets) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartFault> {
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
     for listener in &settings.listeners {
-        let bound = bind(&listener.name, listener.bind).await?;
+        let bound = bind(sockets, &listener.name, listener.bind).await?;
         addresses.push(local(&bound, listener.bind));
         listeners.push(bound);
     }
     Ok((listeners, addresses))
 }
 
-async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, StartFault> {
+/// The socket that was handed over for `address`, or a new one.
+async fn bind(sockets: &mut Sockets, name: &str, address: SocketAddr) -> Result<TcpListener, StartFault> {
+    if let Some(inherited) = sockets.take(address)? {
+        return Ok(inherited);
+    }
     let listening = TcpListener::bind(address).await;
     listening.map_err(|source| StartFault::Listen { name: name.to_owned(), address, source })
 }

@@ -7,7 +7,7 @@
 //! 5 ENTRY       main.rs  cli/
 //! 4 ASSEMBLY    app.rs  demo/  admin/
 //! 3 DATA PATH   proxy/
-//! 2 ADAPTERS    upstream/  tls/  audit/  folder.rs  metrics.rs  logging.rs  clock.rs
+//! 2 ADAPTERS    upstream/  tls/  audit/  folder.rs  metrics.rs  logging.rs  clock.rs  service.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
 //! 1 DECISION    config/  register/  policy/  record/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/
@@ -39,6 +39,7 @@ pub mod clock;
 pub mod folder;
 pub mod logging;
 pub mod metrics;
+pub mod service;
 pub mod tls;
 pub mod upstream;
 

@@ -34,7 +34,7 @@ mod writer;
 
 pub use digest::{DigestKey, Hasher};
 pub use health::Health;
-pub use read::read;
+pub use read::{read, read_newest};
 pub use recover::Torn;
 pub use state::OpenFault;
 

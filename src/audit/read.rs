@@ -22,6 +22,16 @@ pub fn read(state: &Path) -> io::Result<Records> {
     Ok(Records { folder, names, segment: None })
 }
 
+/// The newest records of a state folder's log, oldest first: those of its last two segments, however long the log is.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_newest(state: &Path) -> io::Result<Records> {
+    let mut records = read(state)?;
+    records.names.truncate(2);
+    Ok(records)
+}
+
 /// Why records of a segment could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFault {

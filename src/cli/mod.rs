@@ -9,7 +9,10 @@ use clap::{Parser, Subcommand};
 mod ca;
 mod check;
 mod demo;
+mod doctor;
 mod explain;
+mod installation;
+mod probe;
 mod run;
 mod steps;
 mod test;
@@ -40,6 +43,8 @@ enum Command {
     Test(test::Arguments),
     Transfers(transfers::Arguments),
     Ca(ca::Arguments),
+    Doctor(doctor::Arguments),
+    Probe(probe::Arguments),
 }
 
 /// Reads the process's arguments and runs the subcommand they name.
@@ -52,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::main(arguments),
         Command::Transfers(arguments) => transfers::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
+        Command::Doctor(arguments) => doctor::main(arguments),
+        Command::Probe(arguments) => probe::main(arguments),
     };
     ExitCode::from(code)
 }

@@ -1,46 +1,54 @@
 //! `tasrih run`: the proxy.
 
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use jiff::SignedDuration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::check::counted;
+use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
-use crate::app::{self, Parts, Running};
-use crate::config::{self, Settings};
+use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::logging::{self, Format};
 use crate::proxy::error::told;
-use crate::register::compile::{Compiled, Text};
-use crate::{folder, register};
+use crate::service::{self, Sockets};
+
+/// How long a process that was handed its sockets waits for its predecessor, unless `--wait` says otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Run the proxy
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Configuration file; without one every key has its default
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder of the policy files
-    #[arg(long, value_name = "DIR", default_value = "policies")]
-    policies: PathBuf,
-    /// Folder of the interception authority, in place of the configured one
-    #[arg(long, value_name = "DIR")]
-    certs: Option<PathBuf>,
-    /// State folder, in place of the configured one
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     /// What is logged, as a level or targets with levels (`warn,tasrih::proxy=debug`)
     #[arg(long, value_name = "FILTER", default_value = logging::DEFAULT_FILTER)]
     log: String,
     /// How it is logged
     #[arg(long, value_name = "text|json", default_value = "text", value_parser = format)]
     log_format: Format,
+    /// How long to wait for another process to give the state folder back: 30s, PT1M [default: PT1M with sockets
+    /// from systemd, else not at all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
 }
 
 pub fn main(arguments: Arguments) -> u8 {
+    let sockets = match Sockets::inherited() {
+        Ok(sockets) => sockets,
+        Err(fault) => {
+            eprintln!("tasrih: {}", told(&fault));
+            return UNREADABLE;
+        }
+    };
+    let patience = arguments.wait.unwrap_or(if sockets.is_empty() { Duration::ZERO } else { PATIENCE });
+    let succession = Succession { sockets, patience };
     let prepared = logging::init(arguments.log_format, &arguments.log).map_err(|fault| told(&fault));
     let prepared = prepared.and_then(|()| {
-        let settings = settings(&arguments)?;
-        let register = register(&arguments, settings.limits.hold)?;
+        let settings = arguments.installation.settings()?;
+        let register = arguments.installation.register(settings.limits.hold)?;
         Ok((settings, register))
     });
     let (settings, register) = match prepared {
@@ -51,7 +59,12 @@ pub fn main(arguments: Arguments) -> u8 {
         }
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(Parts::new(settings, register))),
+        Ok(runtime) => {
+            let code = runtime.block_on(run(Parts::new(settings, register), succession));
+            // Everything is on record; a thread that still waits for a name service must not delay the end.
+            runtime.shutdown_background();
+            code
+        }
         Err(fault) => {
             eprintln!("tasrih: no runtime: {fault}");
             UNREADABLE
@@ -63,42 +76,13 @@ fn format(word: &str) -> Result<Format, String> {
     Format::parse(word).ok_or_else(|| format!("`{word}` is neither text nor json"))
 }
 
-fn settings(arguments: &Arguments) -> Result<Settings, String> {
-    let mut settings = match &arguments.config {
-        None => Settings::default(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|fault| format!("cannot read `{}`: {fault}", path.display()))?;
-            let loaded =
-                config::read(&Text { name: path.display().to_string(), text }).map_err(|faults| faults.to_string())?;
-            for warning in &loaded.warnings {
-                eprintln!("{warning}");
-            }
-            loaded.settings
-        }
-    };
-    if let Some(certs) = &arguments.certs {
-        settings.interception.certificate = certs.join("ca.pem");
-        settings.interception.key = certs.join("ca.key");
-    }
-    if let Some(state) = &arguments.state {
-        settings.state.clone_from(state);
-    }
-    Ok(settings)
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = text.parse::<SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());
+    read.ok_or_else(|| format!("`{text}` is no duration; write 30s, 2m or PT1M"))
 }
 
-fn register(arguments: &Arguments, hold: u64) -> Result<Compiled, String> {
-    let texts = folder::read(&arguments.policies).map_err(|fault| told(&fault))?;
-    let compiled = register::compile::compile_with(&texts, hold).map_err(|faults| faults.to_string())?;
-    for warning in &compiled.warnings {
-        eprintln!("{warning}");
-    }
-    Ok(compiled)
-}
-
-async fn run(parts: Parts) -> u8 {
-    let signals = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    let (mut terminate, mut interrupt) = match signals {
+async fn run(parts: Parts, succession: Succession) -> u8 {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(fault) => {
             eprintln!("tasrih: cannot wait for signals: {fault}");
@@ -106,7 +90,13 @@ async fn run(parts: Parts) -> u8 {
         }
     };
     let summary = Summary::of(&parts);
-    let running = match app::start(parts).await {
+    let drain = parts.settings.limits.drain;
+    service::status("opening the log");
+    let started = tokio::select! {
+        started = app::start_after(parts, succession) => started,
+        () = signals.next() => return FINE,
+    };
+    let running = match started {
         Ok(running) => running,
         Err(fault) => {
             eprintln!("tasrih: {}", told(&fault));
@@ -114,13 +104,39 @@ async fn run(parts: Parts) -> u8 {
         }
     };
     summary.print(&running);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
-    running.stop().await;
+    service::ready(&summary.status(&running));
+    let beat = tokio::spawn(service::beat());
+    signals.next().await;
+    tracing::info!(seconds = drain.as_secs(), "stopping: open exchanges may finish; a second signal cuts them");
+    service::stopping(&format!("finishing open exchanges, at most {} s", drain.as_secs()));
+    let drained = running.stop_unless(signals.next()).await;
+    match drained {
+        Drained::Finished => tracing::info!("stopped"),
+        Drained::TimeUp => tracing::warn!("stopped; exchanges still open at the end of `limits.drain` were cut"),
+        Drained::Hurried => tracing::warn!("stopped by a second signal; open exchanges were cut"),
+    };
+    beat.abort();
     FINE
+}
+
+/// SIGTERM and SIGINT, which mean the same.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Ends when one of them comes.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The few lines that help whoever starts the proxy.
@@ -142,6 +158,14 @@ impl Summary {
             allowances: register.allowances.len(),
             version: register.version.0.chars().take(12).collect(),
         }
+    }
+
+    /// The one line of `systemctl status`.
+    fn status(&self, running: &Running) -> String {
+        let proxies: Vec<String> = running.proxies.iter().map(ToString::to_string).collect();
+        let transfers = counted(self.transfers, "transfer", "transfers");
+        let allowances = counted(self.allowances, "allowance", "allowances");
+        format!("register {} ({transfers}, {allowances}) on {}", self.version, proxies.join(", "))
     }
 
     fn print(&self, running: &Running) {

@@ -38,13 +38,13 @@ async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<I
     match judge(&corridor, &door, &parts, &body, &mut guard) {
         Ok((destination, Carriage::Intercept)) => {
             let inner = Door { outer: Some(destination.clone()), ..door };
-            tokio::spawn(intercept(corridor, inner, destination, upgrade, guard));
+            super::spawn(corridor.halt.clone(), intercept(corridor, inner, destination, upgrade, guard));
             reply::connected()
         }
         Ok((destination, Carriage::Tunnel)) => {
             match tunnel::prepare(&corridor, &door, &destination, &mut guard).await {
                 Ok(prepared) => {
-                    tokio::spawn(tunnel::run(corridor, prepared, upgrade, guard));
+                    super::spawn(corridor.halt.clone(), tunnel::run(corridor, prepared, upgrade, guard));
                     reply::connected()
                 }
                 Err(denial) => refuse(guard, denial, &parts).await,
@@ -52,7 +52,7 @@ async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<I
         }
         // Malformed CONNECTs and unknown sources have no declared source here: they are refused at once.
         Err(denial) if denial.source.as_ref().is_some_and(|source| source.refusals_inside) => {
-            tokio::spawn(refuse_inside(corridor, door, upgrade, guard, denial));
+            super::spawn(corridor.halt.clone(), refuse_inside(corridor, door, upgrade, guard, denial));
             reply::connected()
         }
         Err(denial) => refuse(guard, denial, &parts).await,

@@ -35,6 +35,11 @@ impl Received {
         self.marked.store(self.all.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Whether anything was received at all.
+    pub fn is_any(&self) -> bool {
+        self.all.load(Ordering::Relaxed) > 0
+    }
+
     /// Bytes received since the last request was answered.
     pub fn since_mark(&self) -> u64 {
         self.all.load(Ordering::Relaxed) - self.marked.load(Ordering::Relaxed)

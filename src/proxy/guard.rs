@@ -32,8 +32,6 @@ pub struct Guard {
     corridor: Arc<Corridor>,
     /// What is known of the exchange; every stage adds to it.
     pub account: Account,
-    /// Counted by [`Corridor::open`].
-    under_way: Arc<()>,
     state: State,
 }
 
@@ -60,8 +58,7 @@ struct Sending {
 impl Guard {
     /// Takes charge of an exchange that begins now.
     pub fn begin(corridor: &Arc<Corridor>, door: &Door) -> Guard {
-        let (account, under_way) = (Account::open(corridor, door), corridor.under_way.clone());
-        Guard { corridor: corridor.clone(), account, under_way, state: State::Judging }
+        Guard { corridor: corridor.clone(), account: Account::open(corridor, door), state: State::Judging }
     }
 
     /// The register that this exchange is decided on.
@@ -174,8 +171,7 @@ impl Guard {
     /// Hands the duty on: what is left behind owes nothing.
     pub fn hand_over(&mut self) -> Guard {
         let state = std::mem::replace(&mut self.state, State::Over);
-        let (corridor, under_way) = (self.corridor.clone(), self.under_way.clone());
-        Guard { corridor, account: self.account.clone(), under_way, state }
+        Guard { corridor: self.corridor.clone(), account: self.account.clone(), state }
     }
 
     /// The proof that the decision is on record, and the counter of what leaves. `None` before [`Guard::permit`].
@@ -204,6 +200,8 @@ impl Guard {
     /// Writes the outcome; nothing is handed over after it. Does nothing, and says so, where none is owed.
     pub fn close(&mut self, end: End) -> bool {
         let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return false };
+        // What is dropped because the proxy stops was not left by its client.
+        let end = if end == End::ClientClosed && self.corridor.is_halted() { End::Shutdown } else { end };
         let Sending { recorded, reservations, progress, since, status, .. } = *sending;
         let (bytes, bytes_in) = (progress.close(), progress.received());
         let content_left = bytes > 0 || progress.is_begun();
@@ -268,15 +266,19 @@ impl Drop for Guard {
 impl Guard {
     /// The client left before the decision: one record, written by a task of its own because this one is ending.
     fn client_left(&mut self) {
-        let detail = "the client closed its connection before the decision";
+        let detail = match self.corridor.is_halted() {
+            true => "the proxy stopped before the decision",
+            false => "the client closed its connection before the decision",
+        };
         let left = Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail);
         let record = self.account.denial(&left, self.corridor.now());
         self.state = State::Over;
         self.count(Decision::Denial, Some(Reason::ClientClosed), None);
         let Ok(runtime) = Handle::try_current() else { return };
-        let audit = self.corridor.audit.clone();
+        // The corridor and not only the log is held: while someone holds it, a stop waits.
+        let corridor = self.corridor.clone();
         runtime.spawn(async move {
-            if let Err(unavailable) = audit.deny(record).await {
+            if let Err(unavailable) = corridor.audit.deny(record).await {
                 tracing::error!(%unavailable, "a client that left could not be recorded");
             }
         });

@@ -67,12 +67,10 @@ pub struct Corridor {
     pub connections: Arc<Semaphore>,
     /// Counters.
     pub metrics: Metrics,
-    /// Turns true when the proxy stops: nothing new is accepted.
+    /// Turns true when the proxy stops: nothing new is accepted, what is open is finished.
     pub shutdown: StopSignal,
     /// Turns true when the time for what is open is over: it is cut.
     pub halt: StopSignal,
-    /// Held by every exchange that is under way, so that they can be counted.
-    pub under_way: Arc<()>,
 }
 
 /// Turns true once.
@@ -110,9 +108,9 @@ impl Corridor {
         Head { time: self.now(), entry: door.entry, peer: door.peer(), destination: destination.clone(), request }
     }
 
-    /// Exchanges that are under way, intercepted connections among them.
-    pub fn open(&self) -> usize {
-        Arc::strong_count(&self.under_way) - 1
+    /// Whether the time for what is open is over.
+    fn is_halted(&self) -> bool {
+        *self.halt.borrow()
     }
 
     /// The addresses of an admitted host; an address literal is its own.
@@ -127,6 +125,25 @@ impl Corridor {
 /// Ends when the proxy stops. A sender that is gone means the same as one that says stop.
 pub async fn stopped(shutdown: &mut StopSignal) {
     let _ = shutdown.wait_for(|down| *down).await;
+}
+
+/// What is cut when the proxy stops has this long to tell its client.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// Runs work for a client in a task of its own. Shortly after the time for what is open is over, it is dropped where it
+/// stands; its guards then write what is owed.
+fn spawn(mut halt: StopSignal, work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = halted(&mut halt) => {}
+        }
+    });
+}
+
+async fn halted(halt: &mut StopSignal) {
+    stopped(halt).await;
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 impl Door {

@@ -17,9 +17,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::counted::Counted;
+use super::counted::{Counted, Received};
 use super::guard::Guard;
 use super::reply::ReplyBody;
 use super::request::{Door, Place};
@@ -32,6 +33,9 @@ const HEAD_BYTES: usize = 64 * 1024;
 const HEAD_FIELDS: usize = 100;
 /// Rest after an accept that failed: descriptors or memory may come back.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// While the proxy stops, a connection that was just accepted has this long to send the first bytes of its request;
+/// browsers open some in advance, and a stop must not wait for them.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 /// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
 pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown: StopSignal) {
@@ -44,7 +48,7 @@ pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown:
             Ok((stream, peer)) => admit_connection(&corridor, stream, peer, &mut shutdown).await,
             Err(fault) => {
                 tracing::warn!(%fault, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_REST).await;
             }
         }
     }
@@ -62,7 +66,7 @@ async fn admit_connection(corridor: &Arc<Corridor>, stream: TcpStream, peer: Soc
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
     let door = Door { entry: EntryPoint::Forward, peer, proxy, connection: connection_name(), outer: None, place };
-    tokio::spawn(client(corridor.clone(), door, stream, shutdown.clone()));
+    super::spawn(corridor.halt.clone(), client(corridor.clone(), door, stream, shutdown.clone()));
 }
 
 async fn client(corridor: Arc<Corridor>, door: Door, stream: TcpStream, shutdown: StopSignal) {
@@ -117,8 +121,13 @@ where
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
         () = stopped(&mut shutdown) => {
-            served.as_mut().graceful_shutdown();
-            served.as_mut().await
+            tokio::select! {
+                ended = served.as_mut() => ended,
+                () = first_bytes(&received) => {
+                    served.as_mut().graceful_shutdown();
+                    served.as_mut().await
+                }
+            }
         }
     };
     let fault = ended.err().and_then(|fault| {
@@ -153,6 +162,15 @@ where
         .serve_connection(TokioIo::new(stream), service);
     // However it ended: what is owed is recorded by whoever asked.
     let _ = served.await;
+}
+
+/// Ends when something was received, or after [`FIRST_BYTES`]. hyper's graceful shutdown closes a connection on which
+/// nothing was read yet, although its request may be on the way: whoever was just accepted would see an attempt fail.
+async fn first_bytes(received: &Received) {
+    let until = Instant::now() + FIRST_BYTES;
+    while !received.is_any() && Instant::now() < until {
+        sleep(FIRST_BYTES / 100).await;
+    }
 }
 
 async fn answer(

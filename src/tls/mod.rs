@@ -3,6 +3,7 @@
 //!
 //! - [`authority`]: the interception authority, its leaf certificates, the handshake with a client.
 //! - [`trust`]: the roots, the handshake with a recipient, what was verified.
+//! - [`look`]: a handshake with a recipient that is only looked at, for `tasrih probe`.
 //! - [`client_hello`]: a ClientHello read off a stream without losing its bytes, for tunnels; [`wire`] reads the bytes.
 //! - [`issue`]: how a certificate of ours looks.
 //! - [`recipient`]: acceptors for the demo and the tests, which count what a handshake took.
@@ -22,6 +23,7 @@ pub mod authority;
 pub mod client_hello;
 pub mod fault;
 pub mod issue;
+pub mod look;
 pub mod private_key;
 pub mod recipient;
 pub mod trust;
@@ -30,6 +32,7 @@ pub mod wire;
 pub use authority::{Authority, AuthorityFacts, ServerStream};
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
 pub use fault::{AcceptFault, AuthorityFault};
+pub use look::{CertificateFacts, Look};
 pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault};
 
 /// The one application protocol spoken on both legs.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// A key file larger than this is something else.
 const MAX_KEY_FILE: u64 = 64 * 1024;
+/// Where systemd lays the credentials of services.
+const CREDENTIALS: &str = "/run/credentials";
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +49,18 @@ pub fn read(path: &Path) -> Result<String, KeyFileFault> {
         return Err(KeyFileFault::NotAKeyFile { path: path.to_owned() });
     }
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden(path, metadata.uid()) != 0 {
         return Err(KeyFileFault::OpenToOthers { path: path.to_owned(), mode });
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unusable)?;
     Ok(text)
+}
+
+/// The rights that nobody else may have. systemd hands a credential (`LoadCredential=`) to one user through an access
+/// list, whose mask shows as read permission of a group that has none: only root can lay a file there.
+fn forbidden(path: &Path, owner: u32) -> u32 {
+    if owner == 0 && path.starts_with(CREDENTIALS) { 0o037 } else { 0o077 }
 }
 
 /// Writes a new key file with mode 0600 and syncs it; a file that is already there is never touched.
@@ -65,4 +73,24 @@ pub fn create(path: &Path, text: &str) -> Result<(), KeyFileFault> {
 /// The permission bits of a file, for showing.
 pub fn mode(path: &Path) -> io::Result<u32> {
     Ok(std::fs::metadata(path)?.mode() & 0o7777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_credential_of_roots_may_show_a_groups_right_to_read() {
+        let credential = Path::new("/run/credentials/tasrih.service/ca.key");
+        assert_eq!(0o440 & forbidden(credential, 0), 0);
+        for (path, owner, mode) in [
+            (credential, 0, 0o460),
+            (credential, 0, 0o444),
+            (credential, 1000, 0o440),
+            (Path::new("/etc/tasrih/certs/ca.key"), 0, 0o440),
+            (Path::new("/run/credentials-of-others/ca.key"), 0, 0o440),
+        ] {
+            assert_ne!(mode & forbidden(path, owner), 0, "{} {owner} {mode:o}", path.display());
+        }
+    }
 }

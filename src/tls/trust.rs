@@ -40,7 +40,7 @@ pub enum Root {
 #[derive(Clone, Debug)]
 pub struct Trust {
     config: Arc<ClientConfig>,
-    roots: usize,
+    pub(super) roots: Arc<RootCertStore>,
 }
 
 /// Why the roots cannot be used.
@@ -114,10 +114,10 @@ impl Trust {
         for root in roots {
             add(&mut store, root)?;
         }
-        let roots = store.len();
+        let roots = Arc::new(store);
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)?
-            .with_root_certificates(store)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         config.enable_early_data = false;
@@ -127,7 +127,7 @@ impl Trust {
 
     /// How many roots are trusted.
     pub fn roots(&self) -> usize {
-        self.roots
+        self.roots.len()
     }
 
     /// Plays the client in a handshake with `host`, verifying its certificate. Time is bounded by the caller.
@@ -153,7 +153,7 @@ impl Trust {
     }
 }
 
-fn server_name(host: &Host) -> Result<ServerName<'static>, TlsFault> {
+pub(super) fn server_name(host: &Host) -> Result<ServerName<'static>, TlsFault> {
     match host {
         Host::Address(address) => Ok(ServerName::IpAddress((*address).into())),
         Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
@@ -190,7 +190,7 @@ fn add_pem(store: &mut RootCertStore, pem: &[u8], origin: &str) -> Result<(), Tr
 }
 
 /// Tells what went wrong from the error that tokio-rustls wraps.
-fn tls_fault(error: io::Error) -> TlsFault {
+pub(super) fn tls_fault(error: io::Error) -> TlsFault {
     let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return if error.kind() == io::ErrorKind::UnexpectedEof { TlsFault::Closed } else { TlsFault::Io(error) };
     };

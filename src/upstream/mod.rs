@@ -3,6 +3,7 @@
 //! - [`resolver`]: a name is resolved once, through a [`Resolve`] that is handed in.
 //! - [`dialer`]: takes only a [`Pinned`](crate::policy::Pinned) and dials only its addresses.
 //! - [`connection`]: sends one request at a time, and only with a [`Recorded`](crate::audit::Recorded) in hand.
+//! - [`look`]: looks at a destination without an exchange, for `tasrih probe`.
 //! - [`pool`]: keeps idle connections for exchanges that would open just the same one.
 //!
 //! Nothing of an exchange leaves before [`Connection::send`]: opening a connection is a TCP and a TLS handshake.
@@ -12,6 +13,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 pub mod connection;
 pub mod dialer;
+pub mod look;
 pub mod pool;
 pub mod resolver;
 

@@ -1,0 +1,77 @@
+//! The options that name an installation: where its configuration, policies, authority and state are. `run`, `doctor`
+//! and `probe` take the same ones, so that what is checked is what runs.
+
+use std::path::PathBuf;
+
+use crate::config::{self, Settings};
+use crate::proxy::error::told;
+use crate::register::compile::{Compiled, Text};
+use crate::{folder, register};
+
+/// Where things are.
+#[derive(clap::Args)]
+pub(super) struct Installation {
+    /// Configuration file; without one every key has its default
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Folder of the policy files
+    #[arg(long, value_name = "DIR", default_value = "policies")]
+    pub(super) policies: PathBuf,
+    /// Folder of the interception authority, in place of the configured one
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
+    /// State folder, in place of the configured one
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl Installation {
+    /// The configuration, with what the options put in its place. Warnings are printed.
+    ///
+    /// # Errors
+    /// All faults of the file, to be printed.
+    pub(super) fn settings(&self) -> Result<Settings, String> {
+        let mut settings = match &self.config {
+            None => Settings::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|fault| format!("cannot read `{}`: {fault}", path.display()))?;
+                let loaded = config::read(&Text { name: path.display().to_string(), text })
+                    .map_err(|faults| faults.to_string())?;
+                for warning in &loaded.warnings {
+                    eprintln!("{warning}");
+                }
+                loaded.settings
+            }
+        };
+        if let Some(certs) = &self.certs {
+            settings.interception.certificate = certs.join("ca.pem");
+            settings.interception.key = certs.join("ca.key");
+        }
+        if let Some(state) = &self.state {
+            settings.state.clone_from(state);
+        }
+        Ok(settings)
+    }
+
+    /// The register, for bodies held up to `hold` bytes. Warnings are printed.
+    ///
+    /// # Errors
+    /// All faults of all files, to be printed.
+    pub(super) fn register(&self, hold: u64) -> Result<Compiled, String> {
+        let compiled = self.compile(hold)?;
+        for warning in &compiled.warnings {
+            eprintln!("{warning}");
+        }
+        Ok(compiled)
+    }
+
+    /// The register; nothing is printed.
+    ///
+    /// # Errors
+    /// All faults of all files, to be printed.
+    pub(super) fn compile(&self, hold: u64) -> Result<Compiled, String> {
+        let texts = folder::read(&self.policies).map_err(|fault| told(&fault))?;
+        register::compile::compile_with(&texts, hold).map_err(|faults| faults.to_string())
+    }
+}

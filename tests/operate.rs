@@ -1,0 +1,22 @@
+//! The proxy as an operator has it: the real process, real signals, real sockets, real files.
+//!
+//! `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process is replaced.
+//! `manager`: what systemd is told. `unit`: the sandbox of `deploy/`. `doctor` and `probe`: the two commands that look at
+//! a live installation. The process and its recipients stand in `ground`.
+
+#![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
+
+#[path = "operate/doctor.rs"]
+mod doctor;
+#[path = "operate/ground.rs"]
+mod ground;
+#[path = "operate/manager.rs"]
+mod manager;
+#[path = "operate/probe.rs"]
+mod probe;
+#[path = "operate/restart.rs"]
+mod restart;
+#[path = "operate/stop.rs"]
+mod stop;
+#[path = "operate/unit.rs"]
+mod unit;
