@@ -15,12 +15,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::admin::{self, Readiness, Status};
-use crate::audit::{self, Audit, Health, OpenFault, Recovery};
+use crate::admin;
+use crate::admin::observed::Observed;
+use crate::audit::{self, Audit, OpenFault, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::destination::AddressRules;
-use crate::metrics::Metrics;
+use crate::metrics::{Bounded, Metrics};
 use crate::policy::Ledger;
 use crate::proxy::body::Holding;
 use crate::proxy::spool::Budget;
@@ -166,7 +167,8 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         ledger.replay(&register, past);
     }
     let metrics = Metrics::new();
-    metrics.register_loaded(&register, audit.clock().wall().as_second());
+    metrics.register_loaded(&register, audit.clock().wall());
+    metrics.remember(&recovery.history);
     let (stop, shutdown) = watch::channel(false);
     let (halt, halted) = watch::channel(false);
     let corridor = Arc::new(Corridor {
@@ -179,7 +181,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
             internal: settings.internal_destinations.clone(),
             own: own_addresses(own.iter().copied().chain([admin_address])),
         },
-        dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()),
+        dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()).timed_by(metrics.clone()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
         holding: holding(&settings)?,
         limits: limits(&settings),
@@ -197,7 +199,9 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         .into_iter()
         .map(|listener| tokio::spawn(server::serve(corridor.clone(), listener, shutdown.clone())))
         .collect();
-    tasks.push(tokio::spawn(serve_admin(admin_listener, corridor.clone(), shutdown.clone())));
+    let observed = Arc::new(Observed::new(corridor.clone(), settings.state.clone()));
+    corridor.metrics.set_limit(Bounded::Connections, settings.limits.connections as u64);
+    tasks.push(tokio::spawn(serve_admin(admin_listener, observed, shutdown.clone())));
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
     Ok(Running { proxies: own, admin: admin_address, recovery, corridor, stop, halt, tasks, drain })
@@ -341,9 +345,9 @@ fn holding(settings: &Settings) -> Result<Holding, StartFault> {
     })
 }
 
-async fn serve_admin(listener: TcpListener, corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>) {
+async fn serve_admin(listener: TcpListener, observed: Arc<Observed>, mut shutdown: watch::Receiver<bool>) {
     let down = async move { stopped(&mut shutdown).await };
-    if let Err(fault) = admin::serve(listener, Arc::new(Observed(corridor)), down).await {
+    if let Err(fault) = admin::serve(listener, observed, down).await {
         tracing::error!(%fault, "the admin listener ended");
     }
 }
@@ -362,41 +366,5 @@ async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>)
             tracing::error!(%unavailable, "the heartbeat could not be recorded");
         }
         corridor.ledger().prune(corridor.now());
-    }
-}
-
-/// What the admin listener may see.
-struct Observed(Arc<Corridor>);
-
-impl Status for Observed {
-    fn metrics(&self) -> String {
-        let corridor = &self.0;
-        let health = corridor.audit.health();
-        corridor.metrics.set_held(corridor.holding.budget.held());
-        corridor.metrics.set_record_queue(corridor.audit.queued());
-        corridor.metrics.set_record_available(health.is_ready());
-        corridor.metrics.encode()
-    }
-
-    fn readiness(&self) -> Readiness {
-        let corridor = &self.0;
-        let health = corridor.audit.health();
-        let ready = health.is_ready();
-        Readiness {
-            ready,
-            node: corridor.node.to_string(),
-            register: corridor.register.load().version.0.to_string(),
-            record: describe(&health),
-            reason: (!ready).then(|| "record-unavailable".to_owned()),
-        }
-    }
-}
-
-/// The state of the record in one line.
-fn describe(health: &Health) -> String {
-    match &health.fault {
-        Some(fault) => format!("the log stopped at a failed write ({fault}); restart to verify it"),
-        None if health.no_room => "too little room in the state folder".to_owned(),
-        None => "available".to_owned(),
     }
 }

@@ -7,7 +7,7 @@
 //! 5 ENTRY       main.rs  cli/
 //! 4 ASSEMBLY    app.rs  demo/  admin/
 //! 3 DATA PATH   proxy/
-//! 2 ADAPTERS    upstream/  tls/  audit/  folder.rs  metrics.rs  logging.rs  clock.rs  service.rs
+//! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
 //! 1 DECISION    config/  register/  policy/  record/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/

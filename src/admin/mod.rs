@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 use crate::destination::{Authority, Host};
 use crate::metrics::CONTENT_TYPE;
 
+pub mod observed;
+
 /// What the admin listener asks of the running proxy.
 pub trait Status: Send + Sync + 'static {
     /// All metrics in Prometheus's text format.

@@ -1,6 +1,6 @@
 //! How the writer is, for readiness, metrics and heartbeats: counters that it keeps and others read.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// How the writer is at one moment.
@@ -14,6 +14,10 @@ pub struct Health {
     pub sequence: u64,
     /// Position up to which the log is durable, in bytes.
     pub synced: u64,
+    /// When a batch was last synced, in Unix seconds by the wall clock.
+    pub durable_at: i64,
+    /// Bytes allocated for the outcomes of open exchanges.
+    pub reserved: u64,
     /// Batches synced since start.
     pub batches: u64,
     /// Decisions recorded since start whose outcome is not.
@@ -43,6 +47,8 @@ pub(super) struct Shared {
     pub(super) no_room: AtomicBool,
     pub(super) sequence: AtomicU64,
     pub(super) synced: AtomicU64,
+    pub(super) durable_at: AtomicI64,
+    pub(super) reserved: AtomicU64,
     pub(super) batches: AtomicU64,
     pub(super) open: AtomicU64,
     pub(super) permits: AtomicU64,
@@ -59,6 +65,8 @@ impl Shared {
             no_room: self.no_room.load(Relaxed),
             sequence: self.sequence.load(Relaxed),
             synced: self.synced.load(Relaxed),
+            durable_at: self.durable_at.load(Relaxed),
+            reserved: self.reserved.load(Relaxed),
             batches: self.batches.load(Relaxed),
             open: self.open.load(Relaxed),
             permits: self.permits.load(Relaxed),

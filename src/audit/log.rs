@@ -81,6 +81,11 @@ impl Log {
         self.base + self.length
     }
 
+    /// Bytes promised to the outcomes of open permits.
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
     /// Writes `records` as one batch and returns when it is durable.
     ///
     /// `promised` bytes are newly reserved for outcomes; `kept` bytes of earlier promises are used up or given back by

@@ -180,6 +180,11 @@ impl Audit {
         QUEUE - self.slots.available_permits()
     }
 
+    /// How many records may wait for the writer.
+    pub fn queue_limit(&self) -> usize {
+        QUEUE
+    }
+
     /// How the writer is.
     pub fn health(&self) -> Health {
         self.health.snapshot()

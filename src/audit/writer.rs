@@ -240,6 +240,8 @@ impl Writer {
         let kept = entries.iter().map(|entry| if let Tell::Closed(room) = entry.tell { room } else { 0 }).sum();
         self.log.append(&records, rooms.iter().sum(), kept)?;
         self.health.batches.fetch_add(1, Relaxed);
+        self.health.durable_at.store(self.clock.wall().as_second(), Relaxed);
+        self.health.reserved.store(self.log.reserved(), Relaxed);
         Ok(rooms)
     }
 

@@ -119,6 +119,20 @@ impl End {
         End::Interrupted,
     ];
 
+    /// Whether the client or a stop of the proxy brought it about: then it says nothing about the transfer.
+    pub fn is_from_outside(self) -> bool {
+        match self {
+            End::ClientClosed | End::Shutdown | End::Interrupted => true,
+            End::Answered
+            | End::UpstreamFault
+            | End::Timeout
+            | End::CutOrder
+            | End::CutExpiry
+            | End::CutRegister
+            | End::CutLimit => false,
+        }
+    }
+
     /// The word in records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use super::reply::{self, ReplyBody};
 use super::request::{self, Door};
 use super::{Corridor, server, tunnel};
 use crate::destination::{Destination, Host};
-use crate::metrics::HandshakeSide;
+use crate::metrics::Side;
 use crate::policy::{self, Carriage, Denial, EntryPoint, Reason, Stage};
 use crate::tls::{AcceptFault, ServerStream};
 
@@ -79,6 +79,7 @@ fn judge(
     let destination = request::read_connect(parts, body, &corridor.pseudonym)?;
     guard.account.destined(&destination);
     let head = corridor.head(door, &destination, None);
+    let _timed = corridor.metrics.deciding(Stage::Head);
     let carriage = policy::connect(guard.register(), &corridor.addresses, &head)?;
     Ok((destination, carriage))
 }
@@ -104,6 +105,7 @@ async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination
 type Secured = ServerStream<TokioIo<Upgraded>>;
 
 async fn shake_hands(corridor: &Corridor, door: &Door, host: &Host, upgraded: Upgraded) -> Result<Secured, Denial> {
+    let _timed = corridor.metrics.shaking_hands(Side::Client);
     let accepting = corridor.authority.accept(TokioIo::new(upgraded), host);
     match timeout(corridor.limits.header_time, accepting).await {
         Ok(Ok((stream, _))) => Ok(stream),
@@ -146,7 +148,7 @@ fn take<T>(owed: &Mutex<Option<T>>) -> Option<T> {
 
 /// What the client did wrong in the handshake, or that it left, usually because it does not trust the authority.
 fn unaccepted(corridor: &Corridor, door: &Door, fault: AcceptFault) -> Denial {
-    corridor.metrics.handshake_failed(HandshakeSide::Client);
+    corridor.metrics.handshake_failed(Side::Client);
     if fault.is_distrust() {
         corridor.metrics.client_distrusts();
     }

@@ -13,8 +13,8 @@ use super::reply::ReplyBody;
 use super::request::{self, Asked, Door};
 use super::{Corridor, forward};
 use crate::inspect;
-use crate::metrics::HandshakeSide;
-use crate::policy::{self, BodyFacts, Connected, Denial, Permit, Pinned};
+use crate::metrics::Side;
+use crate::policy::{self, BodyFacts, Connected, Denial, Permit, Pinned, Stage, Verdict};
 use crate::record::Verified;
 use crate::upstream::Connection;
 
@@ -51,7 +51,7 @@ async fn pass(
         Err(fault) => return Err(connected.abandon(fault.into())),
     };
     guard.account.read(&facts);
-    let verdict = connected.judge(&mut corridor.ledger(), facts)?;
+    let verdict = judge(corridor, connected, facts)?;
     let stamp = forward::stamp_of(&verdict, guard.id());
     // record: before the first byte
     guard.permit(verdict).await?;
@@ -61,12 +61,16 @@ async fn pass(
 
 fn admit(corridor: &Corridor, door: &Door, asked: &Asked, guard: &Guard) -> Result<Permit, Denial> {
     let head = corridor.head(door, &asked.destination, Some(asked.request.clone()));
+    let _timed = corridor.metrics.deciding(Stage::Head);
     policy::admit(guard.register(), &corridor.addresses, &mut corridor.ledger(), head)
 }
 
 /// Resolves the name of an admitted destination and keeps the addresses that may be dialled.
 pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Guard) -> Result<Pinned, Denial> {
-    let addresses = match corridor.resolve(&permit.head().destination.host).await {
+    let resolving = corridor.metrics.resolving();
+    let resolved = corridor.resolve(&permit.head().destination.host).await;
+    drop(resolving);
+    let addresses = match resolved {
         Ok(addresses) => addresses,
         Err(fault) => return Err(permit.abandon(fault.into())),
     };
@@ -80,14 +84,20 @@ async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Resu
         Ok(opened) => opened,
         Err(fault) => {
             if fault.is_tls() {
-                corridor.metrics.handshake_failed(HandshakeSide::Recipient);
+                corridor.metrics.handshake_failed(Side::Recipient);
             }
             return Err(pinned.abandon(fault.into()));
         }
     };
     let verified: &[Verified] = if facts.tls.is_some() { &[Verified::Certificate] } else { &[] };
     guard.account.connected(&facts, verified);
+    let _timed = corridor.metrics.deciding(Stage::Connection);
     Ok((connection, pinned.connected(facts)?))
+}
+
+fn judge(corridor: &Corridor, connected: Connected, facts: BodyFacts) -> Result<Verdict, Denial> {
+    let _timed = corridor.metrics.deciding(Stage::Body);
+    connected.judge(&mut corridor.ledger(), facts)
 }
 
 /// Reads the body, at last: hyper asks the client to go on (100) when it is first read.

@@ -19,7 +19,7 @@ use super::reply::{self, ReplyBody};
 use super::request::Door;
 use super::{Corridor, stopped};
 use crate::audit::Recorded;
-use crate::metrics::{Direction, Open};
+use crate::metrics::{Carriage, Direction, Open};
 use crate::policy::{CandidateKind, Decision, Denial, End, Reason, Reservations, Sent, Stage, Verdict};
 use crate::record::OutcomeRecord;
 use crate::register::{Id, Register};
@@ -32,6 +32,7 @@ pub struct Guard {
     corridor: Arc<Corridor>,
     /// What is known of the exchange; every stage adds to it.
     pub account: Account,
+    began: Instant,
     state: State,
 }
 
@@ -58,7 +59,8 @@ struct Sending {
 impl Guard {
     /// Takes charge of an exchange that begins now.
     pub fn begin(corridor: &Arc<Corridor>, door: &Door) -> Guard {
-        Guard { corridor: corridor.clone(), account: Account::open(corridor, door), state: State::Judging }
+        let (account, began) = (Account::open(corridor, door), Instant::now());
+        Guard { corridor: corridor.clone(), account, began, state: State::Judging }
     }
 
     /// The register that this exchange is decided on.
@@ -94,8 +96,15 @@ impl Guard {
         // From here on the record is the writer's: a dropped future must not write a second one.
         self.state = State::Over;
         self.count(Decision::Denial, Some(denial.reason), furthest(&denial));
+        if let Some(transfer) = furthest(&denial).or_else(|| on_the_way(&denial)) {
+            self.corridor.metrics.transfer_went(transfer, false);
+        }
+        let asked = Instant::now();
         match self.corridor.audit.deny(record).await {
-            Ok(id) => (denial, id),
+            Ok(id) => {
+                self.corridor.metrics.record_committed(asked.elapsed());
+                (denial, id)
+            }
             Err(unavailable) => {
                 tracing::error!(%unavailable, "a denial could not be recorded");
                 (record_unavailable(unavailable.to_string()), self.id())
@@ -131,7 +140,7 @@ impl Guard {
         self.count(outcome, reason, transfer.as_ref());
         // A tunnel has no findings; what is relayed unread is counted where it is opened.
         if verdict.findings().unread.is_some() {
-            self.corridor.metrics.not_inspected();
+            self.corridor.metrics.not_inspected(Carriage::Request);
         }
         self.state = State::Sending(Box::new(Sending {
             recorded,
@@ -171,7 +180,7 @@ impl Guard {
     /// Hands the duty on: what is left behind owes nothing.
     pub fn hand_over(&mut self) -> Guard {
         let state = std::mem::replace(&mut self.state, State::Over);
-        Guard { corridor: self.corridor.clone(), account: self.account.clone(), state }
+        Guard { corridor: self.corridor.clone(), account: self.account.clone(), began: self.began, state }
     }
 
     /// The proof that the decision is on record, and the counter of what leaves. `None` before [`Guard::permit`].
@@ -202,7 +211,7 @@ impl Guard {
         let State::Sending(sending) = std::mem::replace(&mut self.state, State::Over) else { return false };
         // What is dropped because the proxy stops was not left by its client.
         let end = if end == End::ClientClosed && self.corridor.is_halted() { End::Shutdown } else { end };
-        let Sending { recorded, reservations, progress, since, status, .. } = *sending;
+        let Sending { recorded, verdict, reservations, progress, since, status, .. } = *sending;
         let (bytes, bytes_in) = (progress.close(), progress.received());
         let content_left = bytes > 0 || progress.is_begun();
         let outcome = OutcomeRecord {
@@ -218,7 +227,13 @@ impl Guard {
         self.corridor.ledger().settle(reservations, Sent { bytes, content_left, answered_2xx, time });
         self.corridor.metrics.moved(Direction::Out, bytes);
         self.corridor.metrics.moved(Direction::In, bytes_in);
-        self.corridor.metrics.ended(end);
+        let is_request = self.account.exchange().request.is_some();
+        let carriage = if is_request { Carriage::Request } else { Carriage::Tunnel };
+        self.corridor.metrics.ended(end, carriage, self.began.elapsed());
+        let well = answered_2xx || (carriage == Carriage::Tunnel && end == End::Answered);
+        if let Some(transfer) = verdict.transfer().filter(|_| well || !end.is_from_outside()) {
+            self.corridor.metrics.transfer_went(&transfer.id, well);
+        }
         self.corridor.audit.close(recorded, outcome);
         true
     }
@@ -226,7 +241,7 @@ impl Guard {
     fn count(&self, decision: Decision, reason: Option<Reason>, transfer: Option<&Id>) {
         self.corridor.metrics.decided(decision, reason, self.account.exchange().entry);
         if let Some(transfer) = transfer {
-            self.corridor.metrics.transfer_decided(transfer, decision);
+            self.corridor.metrics.transfer_decided(transfer, decision, self.corridor.now());
         }
     }
 }
@@ -245,6 +260,13 @@ pub(super) fn reason_of(end: End) -> Reason {
 fn furthest(denial: &Denial) -> Option<&Id> {
     let transfers = denial.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Transfer);
     transfers.filter(|candidate| candidate.failed.first() == Some(&denial.reason)).map(|candidate| &candidate.id).next()
+}
+
+/// The transfer that would have been used, where not its own conditions refused but the way, a full spool or the record.
+fn on_the_way(denial: &Denial) -> Option<&Id> {
+    let ours = denial.reason.is_fault_of_the_way() || matches!(denial.reason, Reason::Busy | Reason::RecordUnavailable);
+    let transfers = denial.candidates.iter().filter(|candidate| candidate.kind == CandidateKind::Transfer);
+    transfers.filter(|candidate| ours && candidate.failed.is_empty()).map(|candidate| &candidate.id).next()
 }
 
 fn record_unavailable(detail: String) -> Denial {

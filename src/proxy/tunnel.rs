@@ -20,6 +20,7 @@ use super::request::{Door, Place};
 use super::watch::stands_still;
 use super::{Corridor, exchange};
 use crate::destination::{Destination, Host};
+use crate::metrics::Carriage;
 use crate::policy::{self, ConnectionFacts, Denial, End, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
 use crate::tls::client_hello::{self, ClientHelloFacts};
@@ -52,7 +53,9 @@ pub async fn prepare(
 ) -> Result<Prepared, Denial> {
     guard.account.becomes_tunnel();
     let head = corridor.head(door, destination, None);
+    let deciding = corridor.metrics.deciding(Stage::Head);
     let permit = policy::admit(guard.register(), &corridor.addresses, &mut corridor.ledger(), head)?;
+    drop(deciding);
     let pinned = exchange::resolve(corridor, permit, guard).await?;
     let (recipient, address) = match corridor.dialer.open_tcp(&pinned).await {
         Ok(opened) => opened,
@@ -90,7 +93,7 @@ pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, upgrade: OnUpgrade
         }
     };
     let _open = corridor.metrics.tunnel_opened();
-    corridor.metrics.not_inspected();
+    corridor.metrics.not_inspected(Carriage::Tunnel);
     let mut flow = Flow { corridor: &corridor, client, recipient, limits, guard };
     let end = flow.run(&seen, &early).await;
     flow.guard.close(end);

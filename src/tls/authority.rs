@@ -181,6 +181,11 @@ impl Authority {
         self.leaves.entry_count()
     }
 
+    /// How many leaves may be kept.
+    pub fn leaves_limit(&self) -> u64 {
+        MAX_LEAVES
+    }
+
     /// Plays the server in a handshake with a client that meant `host`, speaking HTTP/1.1 only.
     ///
     /// The leaf is always the one of `host`, whatever server name the client sent: the caller compares the two, with the

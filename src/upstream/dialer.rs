@@ -15,8 +15,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Parts};
-use super::pool::{Pool, Standing};
+use super::pool::{MAX_IDLE, Pool, Standing};
 use crate::destination::{Destination, Scheme};
+use crate::metrics::{Metrics, Side};
 use crate::policy::{ConnectionFacts, Pinned, TlsFacts};
 use crate::tls::{TlsFault, Trust};
 
@@ -105,12 +106,19 @@ pub struct Dialer {
     trust: Trust,
     times: DialTimes,
     pool: Arc<Pool>,
+    /// Where the time of connecting and of handshakes is told, if anywhere.
+    metrics: Option<Metrics>,
 }
 
 impl Dialer {
     /// A dialer that trusts these roots.
     pub fn new(trust: Trust, times: DialTimes) -> Dialer {
-        Dialer { trust, times, pool: Arc::new(Pool::default()) }
+        Dialer { trust, times, pool: Arc::new(Pool::default()), metrics: None }
+    }
+
+    /// The same dialer, telling `metrics` how long connecting and handshakes take.
+    pub fn timed_by(self, metrics: Metrics) -> Dialer {
+        Dialer { metrics: Some(metrics), ..self }
     }
 
     /// A connection that speaks HTTP/1.1 to the destination of `pinned`: an idle one, if it is what a new one would be.
@@ -136,6 +144,11 @@ impl Dialer {
         self.pool.len()
     }
 
+    /// How many connections may be kept idle.
+    pub fn idle_limit(&self) -> usize {
+        MAX_IDLE
+    }
+
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
@@ -150,6 +163,7 @@ impl Dialer {
         if destination.scheme == Scheme::Http {
             return parts(stream, address, None).await;
         }
+        let _timed = self.metrics.as_ref().map(|metrics| metrics.shaking_hands(Side::Recipient));
         let handshake = self.trust.connect(&destination.host, stream);
         match timeout(self.times.handshake, handshake).await {
             Err(_) => Err(DialFault::TlsTimeout { address, after: self.times.handshake }),
@@ -167,6 +181,7 @@ impl Dialer {
     ) -> Result<(TcpStream, SocketAddr), DialFault> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for &address in addresses {
+            let _timed = self.metrics.as_ref().map(Metrics::connecting);
             match timeout(self.times.connect, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     // Heads and small bodies go out at once; a failure only costs time.

@@ -19,7 +19,7 @@ use crate::register::Id;
 /// Most idle connections with one standing.
 const MAX_ALIKE: usize = 8;
 /// Most idle connections.
-const MAX_IDLE: usize = 512;
+pub(super) const MAX_IDLE: usize = 512;
 /// Longest idleness: shorter than common servers allow, so that few are found closed.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 /// How often old ones are looked for.

@@ -1,0 +1,76 @@
+//! What the admin listener may see of the running proxy: figures gathered at each scrape, and readiness.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use super::{Readiness, Status};
+use crate::audit::Health;
+use crate::metrics::Bounded;
+use crate::proxy::Corridor;
+
+/// The proxy, as its operators see it.
+pub struct Observed {
+    corridor: Arc<Corridor>,
+    /// The state folder, whose file system is watched.
+    state: PathBuf,
+}
+
+impl Observed {
+    /// Sees this corridor, whose log lies in `state`.
+    pub fn new(corridor: Arc<Corridor>, state: PathBuf) -> Observed {
+        let metrics = &corridor.metrics;
+        metrics.set_limit(Bounded::HeldBytes, corridor.holding.budget.limit());
+        metrics.set_limit(Bounded::RecordQueue, corridor.audit.queue_limit() as u64);
+        metrics.set_limit(Bounded::LeafCache, corridor.authority.leaves_limit());
+        metrics.set_limit(Bounded::IdleConnections, corridor.dialer.idle_limit() as u64);
+        let ends = corridor.authority.facts().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.set_authority_end(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
+        Observed { corridor, state }
+    }
+
+    /// Takes the figures that nobody counts while they change.
+    fn gather(&self) {
+        let corridor = &self.corridor;
+        let metrics = &corridor.metrics;
+        metrics.set_taken(Bounded::HeldBytes, corridor.holding.budget.held());
+        metrics.set_taken(Bounded::RecordQueue, corridor.audit.queued() as u64);
+        metrics.set_taken(Bounded::LeafCache, corridor.authority.leaves_kept());
+        metrics.set_taken(Bounded::IdleConnections, corridor.dialer.idle() as u64);
+        metrics.record_is(&corridor.audit.health(), corridor.audit.clock().ahead());
+        metrics.register_at(&corridor.register.load(), corridor.now());
+        match rustix::fs::statvfs(&self.state) {
+            // What only root may use is no room for us.
+            Ok(room) => metrics.set_state_room(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize),
+            Err(fault) => tracing::warn!(%fault, "the room of the state folder is not known"),
+        }
+    }
+}
+
+impl Status for Observed {
+    fn metrics(&self) -> String {
+        self.gather();
+        self.corridor.metrics.encode()
+    }
+
+    fn readiness(&self) -> Readiness {
+        let health = self.corridor.audit.health();
+        let ready = health.is_ready();
+        Readiness {
+            ready,
+            node: self.corridor.node.to_string(),
+            register: self.corridor.register.load().version.0.to_string(),
+            record: describe(&health),
+            reason: (!ready).then(|| "record-unavailable".to_owned()),
+        }
+    }
+}
+
+/// The state of the record in one line.
+fn describe(health: &Health) -> String {
+    match &health.fault {
+        Some(fault) => format!("the log stopped at a failed write ({fault}); restart to verify it"),
+        None if health.no_room => "too little room in the state folder".to_owned(),
+        None => "available".to_owned(),
+    }
+}

@@ -1,0 +1,351 @@
+//! The series themselves: their names, what each means, and that each exists from the start.
+//!
+//! Names follow Prometheus's rules (base units, `_total` for counters, `_info` for facts as labels). The table that
+//! `reference` prints is gathered here, so that it cannot differ from what is served.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::{Carriage, Direction, Side};
+use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
+use crate::register::Id;
+
+/// Stands for a transfer beyond the cap, or one that is no longer declared.
+pub(super) const OTHER: &str = "other";
+/// Stands for the reason of a permit.
+pub(super) const NO_REASON: &str = "none";
+/// What can be declared, as the label `kind`.
+pub(super) const KINDS: [&str; 5] = ["processing", "source", "recipient", "transfer", "allowance"];
+/// Where `observe` can be written, as the label `scope`.
+pub(super) const SCOPES: [&str; 4] = ["register", "source", "transfer", "allowance"];
+/// Why records cannot be written, as the label `cause`.
+pub(super) const CAUSES: [&str; 2] = ["no-room", "latched"];
+/// The stages whose decisions are timed; the last stage, the record, is the commit.
+pub(super) const STAGES: [Stage; 3] = [Stage::Head, Stage::Connection, Stage::Body];
+
+/// Bounds of decisions in seconds: pure functions over a register, from one to many transfers.
+const DECISION: &[f64] = &[0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025];
+/// Bounds of the commit: from a fast disk's sync to one that is failing.
+const COMMIT: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+/// Bounds of a step on the network: a neighbour, another continent, a time-out.
+const STEP: &[f64] = &[0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds of an exchange: a small request, a slow upload, a tunnel of a day.
+const EXCHANGE: &[f64] =
+    &[0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0];
+
+/// All series of one proxy.
+pub(super) struct Series {
+    pub(super) registry: Registry,
+    pub(super) described: Vec<Described>,
+    pub(super) decisions: IntCounterVec,
+    pub(super) decision: HistogramVec,
+    pub(super) outcomes: IntCounterVec,
+    pub(super) exchange: HistogramVec,
+    pub(super) exchanges_open: IntGauge,
+    pub(super) tunnels_open: IntGauge,
+    pub(super) bytes: IntCounterVec,
+    pub(super) not_inspected: IntCounterVec,
+    pub(super) parser_refusals: IntCounter,
+    pub(super) connections_open: IntGauge,
+    pub(super) connections_limit: IntGauge,
+    pub(super) held: IntGauge,
+    pub(super) held_limit: IntGauge,
+    pub(super) resolve: Histogram,
+    pub(super) connect: Histogram,
+    pub(super) handshake: HistogramVec,
+    pub(super) handshake_failures: IntCounterVec,
+    pub(super) client_distrust: IntCounter,
+    pub(super) leaves: IntGauge,
+    pub(super) leaves_limit: IntGauge,
+    pub(super) idle_connections: IntGauge,
+    pub(super) idle_connections_limit: IntGauge,
+    pub(super) authority_not_after: IntGauge,
+    pub(super) record_available: IntGauge,
+    pub(super) record_fault: IntGaugeVec,
+    pub(super) record_commit: Histogram,
+    pub(super) record_batches: IntCounter,
+    pub(super) record_refused: IntCounter,
+    pub(super) record_queue: IntGauge,
+    pub(super) record_queue_limit: IntGauge,
+    pub(super) record_sequence: IntGauge,
+    pub(super) record_open: IntGauge,
+    pub(super) record_durable: IntGauge,
+    pub(super) record_durable_at: IntGauge,
+    pub(super) record_reserved: IntGauge,
+    pub(super) state_free: IntGauge,
+    pub(super) state_size: IntGauge,
+    pub(super) clock_steps: IntCounter,
+    pub(super) clock_ahead: Gauge,
+    pub(super) register_info: IntGaugeVec,
+    pub(super) register_loaded: IntGauge,
+    pub(super) declarations: IntGaugeVec,
+    pub(super) orders_in_force: IntGauge,
+    pub(super) observe_in_force: IntGaugeVec,
+    pub(super) transfer_exchanges: IntCounterVec,
+    pub(super) transfer_failures_in_row: IntGaugeVec,
+    pub(super) transfer_in_force: IntGaugeVec,
+    pub(super) transfer_last_exchange: IntGaugeVec,
+    pub(super) transfer_period: IntGaugeVec,
+    pub(super) filing_valid_until: IntGaugeVec,
+    /// Transfers that have series. Held for a look-up, never across an await.
+    pub(super) transfers: Mutex<BTreeSet<Id>>,
+}
+
+impl Series {
+    /// Every series at zero.
+    pub(super) fn new() -> Series {
+        let mut make = Maker::default();
+        let series = Series {
+            decisions: make.counters(
+                "decisions_total",
+                "Decisions by kind, reason and entry point; a permit has the reason `none`.",
+                &["decision", "reason", "entry"],
+            ),
+            decision: make.histograms("decision_seconds", "Deciding one stage, without waiting.", &["stage"], DECISION),
+            outcomes: make.counters("outcomes_total", "How exchanges that were let through ended.", &["end"]),
+            exchange: make.histograms(
+                "exchange_seconds",
+                "An exchange that was let through, from its head to the end of the answer.",
+                &["carriage"],
+                EXCHANGE,
+            ),
+            exchanges_open: make.gauge("exchanges_open", "Exchanges that were let through and have not ended."),
+            tunnels_open: make.gauge("tunnels_open", "Tunnels that are being relayed."),
+            bytes: make.counters(
+                "bytes_total",
+                "Body and tunnel bytes, towards recipients (out) and clients (in).",
+                &["direction"],
+            ),
+            not_inspected: make.counters(
+                "not_inspected_total",
+                "Exchanges that were let through without being read.",
+                &["carriage"],
+            ),
+            parser_refusals: make
+                .counter("parser_refusals_total", "Requests refused by the HTTP parser before they could be judged."),
+            connections_open: make.gauge("connections_open", "Connections of clients."),
+            connections_limit: make.gauge("connections_limit", "Most connections of clients at once."),
+            held: make.gauge("held_bytes", "Bytes of bodies held until they are judged."),
+            held_limit: make.gauge("held_limit_bytes", "Most bytes of all held bodies together."),
+            resolve: make.histogram("resolve_seconds", "Resolving the name of a declared destination.", STEP),
+            connect: make.histogram("connect_seconds", "Opening a TCP connection to one address.", STEP),
+            handshake: make.histograms(
+                "tls_handshake_seconds",
+                "A TLS handshake, whether it succeeded or not.",
+                &["side"],
+                STEP,
+            ),
+            handshake_failures: make.counters(
+                "tls_handshake_failures_total",
+                "TLS handshakes that failed, by side.",
+                &["side"],
+            ),
+            client_distrust: make.counter(
+                "client_distrust_total",
+                "Handshakes that a client refused because it does not trust the interception authority.",
+            ),
+            leaves: make.gauge("leaf_cache_entries", "Leaf certificates kept by the interception authority."),
+            leaves_limit: make.gauge("leaf_cache_limit", "Most leaf certificates kept."),
+            idle_connections: make.gauge("idle_connections", "Connections to recipients kept for reuse."),
+            idle_connections_limit: make.gauge("idle_connections_limit", "Most connections kept for reuse."),
+            authority_not_after: make.gauge(
+                "interception_authority_not_after_timestamp_seconds",
+                "Last second of the interception authority's certificate.",
+            ),
+            record_available: make
+                .gauge("record_available", "1 while records can be written; at 0 everything is refused."),
+            record_fault: make.gauges(
+                "record_fault",
+                "1 while this cause keeps records from being written; `latched` lasts until restart.",
+                &["cause"],
+            ),
+            record_commit: make.histogram(
+                "record_commit_seconds",
+                "From a decision's arrival at the writer until it is on stable storage.",
+                COMMIT,
+            ),
+            record_batches: make.counter("record_batches_total", "Batches of records written and synced."),
+            record_refused: make.counter("record_refused_total", "Records refused for lack of room or a latched log."),
+            record_queue: make.gauge("record_queue_length", "Records that wait for the writer."),
+            record_queue_limit: make.gauge("record_queue_limit", "Most records that wait for the writer."),
+            record_sequence: make.gauge("record_sequence", "Sequence number of the next record of the log."),
+            record_open: make.gauge("record_open_decisions", "Decisions on record whose outcome is not yet."),
+            record_durable: make.gauge("record_durable_bytes", "Bytes of the log on stable storage."),
+            record_durable_at: make.gauge(
+                "record_durable_timestamp_seconds",
+                "When a batch was last synced; the heartbeat keeps it younger than about a minute.",
+            ),
+            record_reserved: make.gauge(
+                "record_reserved_bytes",
+                "Bytes allocated for the outcomes of open exchanges, so that they can be written on a full disk.",
+            ),
+            state_free: make.gauge("state_free_bytes", "Free bytes on the file system of the state folder."),
+            state_size: make.gauge("state_size_bytes", "Bytes of the file system of the state folder."),
+            clock_steps: make.counter("clock_steps_total", "Steps of the wall clock by more than a minute."),
+            clock_ahead: make.seconds(
+                "clock_ahead_seconds",
+                "By how much decisions run ahead of the wall clock, because it was set back.",
+            ),
+            register_info: make.gauges("register_info", "The register in force, as a label.", &["version"]),
+            register_loaded: make.gauge("register_loaded_timestamp_seconds", "When the register in force was loaded."),
+            declarations: make.gauges("declarations", "Entries of the register in force, by kind.", &["kind"]),
+            orders_in_force: make.gauge("orders_in_force", "An authority's orders that suspend and are not lifted."),
+            observe_in_force: make.gauges(
+                "observe_in_force",
+                "Places of the register where `mode: observe` is in force today.",
+                &["scope"],
+            ),
+            transfer_exchanges: make.counters(
+                "transfer_exchanges_total",
+                "Decisions on exchanges of a declared transfer.",
+                &["transfer", "decision"],
+            ),
+            transfer_failures_in_row: make.gauges(
+                "transfer_failures_in_row",
+                "Exchanges of a transfer, one after another, that were denied or not answered with success.",
+                &["transfer"],
+            ),
+            transfer_in_force: make.gauges(
+                "transfer_in_force",
+                "1 while the filing is granted and valid today and no order suspends the transfer.",
+                &["transfer"],
+            ),
+            transfer_last_exchange: make.gauges(
+                "transfer_last_exchange_timestamp_seconds",
+                "Last permit under a transfer; if none is known, when this process first loaded the transfer.",
+                &["transfer"],
+            ),
+            transfer_period: make.gauges(
+                "transfer_period_seconds",
+                "Declared interval of a transfer (`min_interval`); none where none is declared.",
+                &["transfer"],
+            ),
+            filing_valid_until: make.gauges(
+                "filing_valid_until_timestamp_seconds",
+                "First second at which a transfer's filing is no longer valid; none where it has no end.",
+                &["transfer"],
+            ),
+            transfers: Mutex::default(),
+            registry: make.finish(),
+            described: make.described,
+        };
+        series.start_at_zero();
+        series
+    }
+
+    fn start_at_zero(&self) {
+        for entry in EntryPoint::ALL {
+            self.decisions.with_label_values(&[Decision::Permit.as_str(), NO_REASON, entry.as_str()]);
+            for reason in Reason::ALL {
+                self.decisions.with_label_values(&[Decision::Denial.as_str(), reason.as_str(), entry.as_str()]);
+                if reason.is_lifted_by_observe() {
+                    self.decisions.with_label_values(&[Decision::WouldDeny.as_str(), reason.as_str(), entry.as_str()]);
+                }
+            }
+        }
+        STAGES.iter().for_each(|stage| drop(self.decision.with_label_values(&[stage.as_str()])));
+        End::ALL.iter().for_each(|end| drop(self.outcomes.with_label_values(&[end.as_str()])));
+        Direction::ALL.iter().for_each(|direction| drop(self.bytes.with_label_values(&[direction.as_str()])));
+        for carriage in Carriage::ALL {
+            self.exchange.with_label_values(&[carriage.as_str()]);
+            self.not_inspected.with_label_values(&[carriage.as_str()]);
+        }
+        for side in Side::ALL {
+            self.handshake.with_label_values(&[side.as_str()]);
+            self.handshake_failures.with_label_values(&[side.as_str()]);
+        }
+        for (gauges, labels) in
+            [(&self.record_fault, &CAUSES[..]), (&self.declarations, &KINDS[..]), (&self.observe_in_force, &SCOPES[..])]
+        {
+            labels.iter().for_each(|label| drop(gauges.with_label_values(&[label])));
+        }
+        self.transfer_at_zero(OTHER);
+    }
+
+    pub(super) fn transfer_at_zero(&self, transfer: &str) {
+        for decision in Decision::ALL {
+            self.transfer_exchanges.with_label_values(&[transfer, decision.as_str()]);
+        }
+    }
+}
+
+/// What the reference says of one metric.
+pub(super) struct Described {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) labels: Vec<String>,
+    pub(super) help: String,
+}
+
+/// Makes series, and notes what it made.
+#[derive(Default)]
+struct Maker {
+    registry: Registry,
+    described: Vec<Described>,
+}
+
+impl Maker {
+    fn counter(&mut self, name: &str, help: &str) -> IntCounter {
+        let options = self.options("counter", name, help, &[]);
+        self.register(IntCounter::with_opts(options).expect(WELL_FORMED))
+    }
+
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let options = self.options("counter", name, help, labels);
+        self.register(IntCounterVec::new(options, labels).expect(WELL_FORMED))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> IntGauge {
+        let options = self.options("gauge", name, help, &[]);
+        self.register(IntGauge::with_opts(options).expect(WELL_FORMED))
+    }
+
+    fn seconds(&mut self, name: &str, help: &str) -> Gauge {
+        let options = self.options("gauge", name, help, &[]);
+        self.register(Gauge::with_opts(options).expect(WELL_FORMED))
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        let options = self.options("gauge", name, help, labels);
+        self.register(IntGaugeVec::new(options, labels).expect(WELL_FORMED))
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        let options = HistogramOpts::from(self.options("histogram", name, help, &[])).buckets(bounds.to_vec());
+        self.register(Histogram::with_opts(options).expect(WELL_FORMED))
+    }
+
+    fn histograms(&mut self, name: &str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::from(self.options("histogram", name, help, labels)).buckets(bounds.to_vec());
+        self.register(HistogramVec::new(options, labels).expect(WELL_FORMED))
+    }
+
+    fn options(&mut self, kind: &'static str, name: &str, help: &str, labels: &[&str]) -> Opts {
+        let (name, help) = (format!("tasrih_{name}"), help.to_owned());
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.described.push(Described { name: name.clone(), kind, labels, help: help.clone() });
+        Opts::new(name, help)
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.registry.register(Box::new(collector.clone())).expect(REGISTERED_ONCE);
+        collector
+    }
+
+    /// Adds what the build and the process say of themselves.
+    fn finish(&mut self) -> Registry {
+        let build = self.gauges("build_info", "The program's version, as a label.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
+        self.registry.clone()
+    }
+}
+
+const REGISTERED_ONCE: &str = "every name in this file stands once";
+const WELL_FORMED: &str = "names and labels in this file are well-formed";
