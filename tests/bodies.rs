@@ -186,10 +186,10 @@ async fn a_refusal_at_the_body_gives_its_reservation_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_after_the_record_leaves_an_outcome() {
+async fn a_client_that_leaves_when_the_recipient_has_its_body_whole_does_not_cut_the_request() {
     let (plan, _) = plan("");
     let house = plan.build().await;
-    let slow = Answer { after: Duration::from_secs(3), ..Answer::status(200) };
+    let slow = Answer { after: Duration::from_millis(700), ..Answer::status(201) };
     house.recipient("plain.example").answer_next(slow);
     let mut client = house.raw(UPLOADER).await;
     client.send(head(&house, FRAME.len())).await;
@@ -202,9 +202,13 @@ async fn a_client_that_leaves_after_the_record_leaves_an_outcome() {
     assert_eq!(reason_of(&decisions[0]), "permit");
     assert_eq!(outcome["unmapped"]["transfer"]["end"], "client-closed", "{outcome:#}");
     assert_eq!(outcome["traffic"]["bytes_out"], FRAME.len() as u64, "the whole body was handed over");
+    assert_eq!(outcome["http_response"]["code"], 201, "the recipient's answer is on record: {outcome:#}");
+    assert!(outcome["duration"].as_u64().expect("milliseconds") >= 600, "it was waited for: {outcome:#}");
     let counted = series(&house.metrics().await, "tasrih_outcomes_total", &["end=\"client-closed\""]);
     assert_eq!(counted, 1);
     assert_eq!(house.decisions().len(), 1);
+    let next = house.send(UPLOADER, jpeg(&house, "plain.example", FRAME.into())).await;
+    assert_eq!((next.status, house.recipient("plain.example").connections()), (200, 1), "its connection is whole");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request
 
 /// The corridor. A refusal at any stage ends it; what was let through is closed by the guard that the response carries.
 async fn pass(
-    corridor: &Corridor,
+    corridor: &Arc<Corridor>,
     door: &Door,
     parts: &Parts,
     body: Incoming,

@@ -3,6 +3,7 @@
 //! One canonical request leaves: origin form, `Host` from the destination that was decided on, framing from the body
 //! that was judged, `Via`, and the stamp. The answer is relayed unread; its end, whichever it is, closes the exchange.
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,6 +13,8 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::body::Held;
@@ -24,7 +27,10 @@ use super::watch::{Watched, stands_still};
 use super::{Corridor, headers};
 use crate::destination::Destination;
 use crate::policy::{Denial, End, Reason, Stage, Verdict};
-use crate::upstream::{Connection, UpstreamBody};
+use crate::upstream::{Connection, SendFault, UpstreamBody};
+
+/// Bytes that are read of an answer whose client has left.
+const UNHEARD: u64 = 1 << 20;
 
 /// The stamp of the transfer that was used; none for allowances and where the recipient rejects it.
 pub fn stamp_of(verdict: &Verdict, record: Uuid) -> Option<HeaderValue> {
@@ -35,42 +41,126 @@ pub fn stamp_of(verdict: &Verdict, record: Uuid) -> Option<HeaderValue> {
 }
 
 /// Sends the request and gives the answer back; a failure after the record is the outcome's end, not a denial.
+///
+/// It is sent by a task of its own: a client that leaves takes its half of the exchange with it, and what the recipient
+/// holds whole by then is not torn out of its hands (DESIGN §5 "A client that leaves").
 pub async fn send(
-    corridor: &Corridor,
+    corridor: &Arc<Corridor>,
+    connection: Connection,
+    asked: Asked,
+    stamp: Option<HeaderValue>,
+    held: Held,
+    guard: Guard,
+) -> Response<ReplyBody> {
+    let (tell, told) = oneshot::channel();
+    let sending = deliver(corridor.clone(), connection, asked, stamp, held, guard, tell);
+    super::spawn(corridor.halt.clone(), sending);
+    // The task ends without an answer only when the proxy does.
+    told.await.unwrap_or_else(|_| reply::bare(StatusCode::SERVICE_UNAVAILABLE))
+}
+
+/// Sends the request, and tells the client what came of it; `tell` is closed when the client has left.
+async fn deliver(
+    corridor: Arc<Corridor>,
     mut connection: Connection,
     asked: Asked,
     stamp: Option<HeaderValue>,
     held: Held,
     mut guard: Guard,
-) -> Response<ReplyBody> {
+    mut tell: oneshot::Sender<Response<ReplyBody>>,
+) {
     let client = asked.headers.clone();
-    let Some((recorded, progress)) = guard.sending() else { return reply::bare(StatusCode::SERVICE_UNAVAILABLE) };
+    let Some((recorded, progress)) = guard.sending() else { return };
     let body: UpstreamBody = held.into_outgoing(progress.clone()).boxed_unsync();
-    let request = outgoing(corridor, asked, stamp, body);
+    let request = outgoing(&corridor, asked, stamp, body);
     progress.begin();
     let sent = tokio::select! {
-        sent = connection.send(recorded, request) => sent,
+        sent = connection.send(recorded, request) => sent.map_err(|fault| Unanswered::Failed(Box::new(fault))),
         // Measured from the last byte that the recipient took: a large body on a slow line is no silence.
-        () = stands_still(|| progress.moved(), corridor.limits.answer) => {
-            guard.close(End::Timeout);
-            return failed(corridor, upstream_fault(504, "the recipient did not answer in time".to_owned()), &client, &guard);
-        }
-        end = guard.cut() => {
+        () = stands_still(|| progress.moved(), corridor.limits.answer) => Err(Unanswered::Slow),
+        end = guard.cut() => Err(Unanswered::Cut(end)),
+        () = deserted(&mut tell, &progress) => Err(Unanswered::Deserted),
+    };
+    let response = match sent {
+        Ok(answer) if tell.is_closed() => return hear_out(&corridor, answer, connection, guard, &progress).await,
+        Ok(answer) => relay(&corridor, answer, connection, guard, progress),
+        Err(unanswered) => {
+            // What is not answered is over: nothing more is handed to the connection.
             drop(connection);
+            let (end, fault) = unanswered.end(&progress);
             guard.close(end);
-            let cut = Denial::new(reason_of(end), Stage::Record).with_detail("the exchange was cut while it was sent");
-            return failed(corridor, cut, &client, &guard);
+            failed(&corridor, fault, &client, &guard)
         }
     };
-    match sent {
-        Ok(answer) => relay(corridor, answer, connection, guard, progress),
-        Err(fault) => {
-            if !fault.bytes_may_have_left() {
-                progress.nothing_left();
+    // A client that left by now leaves an answer that is dropped, which writes the outcome.
+    let _ = tell.send(response);
+}
+
+/// Why a request that was let through has no answer.
+enum Unanswered {
+    /// The connection failed.
+    Failed(Box<SendFault>),
+    /// The recipient took nothing and said nothing for too long.
+    Slow,
+    /// The exchange may not go on.
+    Cut(End),
+    /// The client left before the recipient held the whole body.
+    Deserted,
+}
+
+impl Unanswered {
+    /// The outcome's end, and what the client is told.
+    fn end(self, progress: &Progress) -> (End, Denial) {
+        match self {
+            Unanswered::Failed(fault) => {
+                if !fault.bytes_may_have_left() {
+                    progress.nothing_left();
+                }
+                (End::UpstreamFault, upstream_fault(502, told(fault.as_ref())))
             }
-            guard.close(End::UpstreamFault);
-            failed(corridor, upstream_fault(502, told(&fault)), &client, &guard)
+            Unanswered::Slow => (End::Timeout, upstream_fault(504, "the recipient did not answer in time".to_owned())),
+            Unanswered::Cut(end) => {
+                let cut = Denial::new(reason_of(end), Stage::Record);
+                (end, cut.with_detail("the exchange was cut while it was sent"))
+            }
+            Unanswered::Deserted => (End::ClientClosed, Denial::new(Reason::ClientClosed, Stage::Record)),
         }
+    }
+}
+
+/// Ends when the client has left and the recipient does not hold the whole body.
+async fn deserted(tell: &mut oneshot::Sender<Response<ReplyBody>>, progress: &Progress) {
+    tell.closed().await;
+    if progress.is_whole() {
+        pending().await
+    }
+}
+
+/// Reads an answer that nobody waits for any more: its status belongs on record, and a recipient that is cut short
+/// might take back what it has accepted.
+async fn hear_out(
+    corridor: &Corridor,
+    answer: Response<Incoming>,
+    connection: Connection,
+    mut guard: Guard,
+    progress: &Progress,
+) {
+    let (parts, mut body) = answer.into_parts();
+    guard.answered(parts.status.as_u16());
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            progress.receive(frame.data_ref().map_or(0, |data| data.len() as u64));
+            if progress.received() > UNHEARD {
+                break;
+            }
+        }
+    };
+    // Slow or endless: nobody waits for the rest.
+    let _ = timeout(corridor.limits.idle, reading).await;
+    let is_read = body.is_end_stream();
+    guard.close(End::ClientClosed);
+    if is_read {
+        connection.release();
     }
 }
 
