@@ -48,7 +48,8 @@ fn permit(register: &Arc<Register>) {
     let permit = admit(register, &rules, &mut ledger, head("recipient-0.example")).expect("declared");
     let pinned = permit.pin(&rules, &["8.8.8.8".parse().expect("an address")]).expect("global");
     let tls = TlsFacts { version: TlsVersion::V1_3, sni: Some("recipient-0.example".into()), spki_sha256: None };
-    let facts = ConnectionFacts { address: pinned.addresses()[0], tls: Some(tls), country: None };
+    let facts =
+        ConnectionFacts { address: pinned.addresses()[0], tls: Some(tls), country: None, certificate_ends: None };
     let connected = pinned.connected(facts).expect("the recipient");
     let mut inspector = inspect::body(Some("image/jpeg"), None);
     inspector.push(b"\xFF\xD8\xFF\xE0\x00\x10JFIF\x00");

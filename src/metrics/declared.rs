@@ -35,6 +35,7 @@ impl Metrics {
         }
         self.name_transfers(register, now);
         self.filings(register);
+        self.name_recipients(register);
         self.register_at(register, now);
     }
 

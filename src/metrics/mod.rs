@@ -14,6 +14,7 @@ use crate::audit::Health;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 
 mod declared;
+mod recipients;
 pub mod reference;
 mod series;
 
@@ -167,6 +168,14 @@ impl Metrics {
             // The writer counts by itself since start; the scrape takes over what was added.
             counter.inc_by(now.saturating_sub(counter.get()));
         }
+    }
+
+    /// A register was to take effect while the proxy ran. One that is refused leaves the older one in force, until the
+    /// next one is taken.
+    pub fn reloaded(&self, is_taken: bool) {
+        let result = if is_taken { "taken" } else { "refused" };
+        self.0.reloads.with_label_values(&[result]).inc();
+        self.0.reload_refused.set((!is_taken).into());
     }
 
     /// Room on the file system of the state folder, in bytes: free for us, and in all.

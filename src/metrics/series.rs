@@ -12,6 +12,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::recipients::Shown;
 use super::{Carriage, Direction, Side};
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
@@ -24,6 +25,8 @@ pub(super) const NO_REASON: &str = "none";
 pub(super) const KINDS: [&str; 5] = ["processing", "source", "recipient", "transfer", "allowance"];
 /// Where `observe` can be written, as the label `scope`.
 pub(super) const SCOPES: [&str; 4] = ["register", "source", "transfer", "allowance"];
+/// What became of a register read again, as the label `result`.
+const RELOADS: [&str; 2] = ["taken", "refused"];
 /// Why records cannot be written, as the label `cause`.
 pub(super) const CAUSES: [&str; 2] = ["no-room", "latched"];
 /// The stages whose decisions are timed; the last stage, the record, is the commit.
@@ -84,6 +87,11 @@ pub(super) struct Series {
     pub(super) clock_ahead: Gauge,
     pub(super) register_info: IntGaugeVec,
     pub(super) register_loaded: IntGauge,
+    pub(super) reloads: IntCounterVec,
+    pub(super) reload_refused: IntGauge,
+    pub(super) recipient_certificate_ends: IntGaugeVec,
+    pub(super) recipient_certificate_changes: IntCounterVec,
+    pub(super) recipients_shown: Shown,
     pub(super) declarations: IntGaugeVec,
     pub(super) orders_in_force: IntGauge,
     pub(super) observe_in_force: IntGaugeVec,
@@ -194,6 +202,26 @@ impl Series {
             ),
             register_info: make.gauges("register_info", "The register in force, as a label.", &["version"]),
             register_loaded: make.gauge("register_loaded_timestamp_seconds", "When the register in force was loaded."),
+            reloads: make.counters(
+                "register_reloads_total",
+                "Registers read again while the proxy ran: taken, or refused because of a fault.",
+                &["result"],
+            ),
+            reload_refused: make.gauge(
+                "register_reload_refused",
+                "1 while the policy files are not what is in force, because the last reload was refused.",
+            ),
+            recipient_certificate_ends: make.gauges(
+                "recipient_certificate_not_after_timestamp_seconds",
+                "Last second of the certificate that a recipient showed; of several, the one that ends first.",
+                &["recipient"],
+            ),
+            recipient_certificate_changes: make.counters(
+                "recipient_certificate_changes_total",
+                "Certificates of a recipient with a key that it had not shown since this process started.",
+                &["recipient"],
+            ),
+            recipients_shown: Shown::default(),
             declarations: make.gauges("declarations", "Entries of the register in force, by kind.", &["kind"]),
             orders_in_force: make.gauge("orders_in_force", "An authority's orders that suspend and are not lifted."),
             observe_in_force: make.gauges(
@@ -252,6 +280,7 @@ impl Series {
         STAGES.iter().for_each(|stage| drop(self.decision.with_label_values(&[stage.as_str()])));
         End::ALL.iter().for_each(|end| drop(self.outcomes.with_label_values(&[end.as_str()])));
         Direction::ALL.iter().for_each(|direction| drop(self.bytes.with_label_values(&[direction.as_str()])));
+        RELOADS.iter().for_each(|result| drop(self.reloads.with_label_values(&[result])));
         for carriage in Carriage::ALL {
             self.exchange.with_label_values(&[carriage.as_str()]);
             self.not_inspected.with_label_values(&[carriage.as_str()]);

@@ -300,7 +300,7 @@ fn connection(
         sni: supposed.sni.clone().or(name),
         spki_sha256: supposed.spki_sha256.or_else(|| pins.iter().flatten().next().copied()),
     });
-    ConnectionFacts { address, tls, country: supposed.ip_country }
+    ConnectionFacts { address, tls, country: supposed.ip_country, certificate_ends: None }
 }
 
 /// The parts of a URL.

@@ -172,6 +172,8 @@ pub struct ConnectionFacts {
     pub tls: Option<TlsFacts>,
     /// The country that a geolocation file gives for the address; `None` unknown.
     pub country: Option<Country>,
+    /// Last second of the verified certificate; `None` over plain HTTP and in a tunnel. Nothing is decided by it.
+    pub certificate_ends: Option<Timestamp>,
 }
 
 /// What TLS showed: our own handshake when intercepted, the client's ClientHello in a tunnel.

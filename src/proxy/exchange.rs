@@ -52,9 +52,9 @@ async fn pass(
     };
     guard.account.read(&facts);
     let verdict = judge(corridor, connected, facts)?;
-    let stamp = forward::stamp_of(&verdict, guard.id());
     // record: before the first byte
     guard.permit(verdict).await?;
+    let stamp = guard.verdict().and_then(|verdict| forward::stamp_of(verdict, guard.id()));
     // send, relay; the outcome is written when the answer ends, however it ends
     Ok(forward::send(corridor, connection, asked, stamp, held, guard.hand_over()).await)
 }
@@ -91,6 +91,7 @@ async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Resu
     };
     let verified: &[Verified] = if facts.tls.is_some() { &[Verified::Certificate] } else { &[] };
     guard.account.connected(&facts, verified);
+    corridor.metrics.destination_showed(guard.register(), pinned.destination(), &facts);
     let _timed = corridor.metrics.deciding(Stage::Connection);
     Ok((connection, pinned.connected(facts)?))
 }

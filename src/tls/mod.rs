@@ -33,7 +33,7 @@ pub use authority::{Authority, AuthorityFacts, ServerStream};
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
 pub use fault::{AcceptFault, AuthorityFault};
 pub use look::{CertificateFacts, Look};
-pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault};
+pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault, certificate_ends};
 
 /// The one application protocol spoken on both legs.
 const HTTP_1_1: &[u8] = b"http/1.1";

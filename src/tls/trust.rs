@@ -8,12 +8,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, PeerIncompatible, ProtocolVersion, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{HTTP_1_1, VERSIONS, alert_name, provider, spki_sha256};
 use crate::destination::Host;
@@ -151,6 +153,13 @@ impl Trust {
         let facts = TlsFacts { version, sni, spki_sha256: leaf.and_then(|leaf| spki_sha256(leaf)) };
         Ok((stream, facts))
     }
+}
+
+/// The last second of the certificate that was verified on a stream.
+pub fn certificate_ends<S>(stream: &ClientStream<S>) -> Option<Timestamp> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 pub(super) fn server_name(host: &Host) -> Result<ServerName<'static>, TlsFault> {

@@ -18,8 +18,8 @@ use super::connection::{Connection, Parts};
 use super::pool::{MAX_IDLE, Pool, Standing};
 use crate::destination::{Destination, Scheme};
 use crate::metrics::{Metrics, Side};
-use crate::policy::{ConnectionFacts, Pinned, TlsFacts};
-use crate::tls::{TlsFault, Trust};
+use crate::policy::{ConnectionFacts, Pinned};
+use crate::tls::{TlsFault, Trust, certificate_ends};
 
 /// Most bytes of an answer's head.
 const MAX_HEAD: usize = 64 * 1024;
@@ -161,14 +161,19 @@ impl Dialer {
         }
         let (stream, address) = self.connect(destination, addresses).await?;
         if destination.scheme == Scheme::Http {
-            return parts(stream, address, None).await;
+            let facts = ConnectionFacts { address, tls: None, country: None, certificate_ends: None };
+            return parts(stream, facts).await;
         }
         let _timed = self.metrics.as_ref().map(|metrics| metrics.shaking_hands(Side::Recipient));
         let handshake = self.trust.connect(&destination.host, stream);
         match timeout(self.times.handshake, handshake).await {
             Err(_) => Err(DialFault::TlsTimeout { address, after: self.times.handshake }),
             Ok(Err(fault)) => Err(DialFault::Tls { address, fault }),
-            Ok(Ok((stream, tls))) => parts(stream, address, Some(tls)).await,
+            Ok(Ok((stream, tls))) => {
+                let certificate_ends = certificate_ends(&stream);
+                let facts = ConnectionFacts { address, tls: Some(tls), country: None, certificate_ends };
+                parts(stream, facts).await
+            }
         }
     }
 
@@ -197,10 +202,11 @@ impl Dialer {
     }
 }
 
-async fn parts<S>(stream: S, address: SocketAddr, tls: Option<TlsFacts>) -> Result<Parts, DialFault>
+async fn parts<S>(stream: S, facts: ConnectionFacts) -> Result<Parts, DialFault>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let address = facts.address;
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|source| DialFault::Http { address, source })?;
     let task = tokio::spawn(async move {
@@ -208,5 +214,5 @@ where
             tracing::debug!(%address, %error, "a connection to a recipient ended with an error");
         }
     });
-    Ok(Parts { sender, task: task.into(), facts: ConnectionFacts { address, tls, country: None } })
+    Ok(Parts { sender, task: task.into(), facts })
 }

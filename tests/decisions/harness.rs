@@ -254,7 +254,7 @@ pub fn connected(permit: Permit, rules: &AddressRules) -> Result<Connected, Deni
     let sni = pinned.destination().host.name().map(|name| name.as_str().to_owned());
     let is_tls = pinned.destination().scheme == Scheme::Https;
     let tls = is_tls.then_some(TlsFacts { version: TlsVersion::V1_3, sni, spki_sha256: None });
-    let facts = ConnectionFacts { address: pinned.addresses()[0], tls, country: None };
+    let facts = ConnectionFacts { address: pinned.addresses()[0], tls, country: None, certificate_ends: None };
     pinned.connected(facts)
 }
 

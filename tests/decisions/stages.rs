@@ -135,7 +135,8 @@ fn a_tunnel_without_the_name_it_goes_to_is_refused() {
         let permit = line.admit(Head { request: None, ..head() }).expect("declared");
         let pinned = permit.pin(&line.rules, &["8.8.8.8".parse().expect("an address")]).expect("global");
         let tls = TlsFacts { version, sni: sni.map(str::to_owned), spki_sha256: None };
-        let facts = ConnectionFacts { address: pinned.addresses()[0], tls: Some(tls), country: None };
+        let facts =
+            ConnectionFacts { address: pinned.addresses()[0], tls: Some(tls), country: None, certificate_ends: None };
         assert_eq!(pinned.connected(facts).map(drop).map_err(|refused| refused.reason), expected, "{sni:?}");
     }
 }
@@ -149,6 +150,7 @@ fn an_address_that_was_not_pinned_is_refused() {
         address: "8.8.4.4:443".parse().expect("an address"),
         tls: None,
         country: None,
+        certificate_ends: None,
     };
     let refused = pinned.connected(facts).expect_err("never pinned");
     assert_eq!(refused.reason, Reason::AddressRefused);
