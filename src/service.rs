@@ -85,6 +85,12 @@ pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
+/// The configuration is read again; [`ready`] ends it. systemd wants the time of this with it (`sd_notify(3)`).
+pub fn reloading(status: &str) {
+    let Ok(now) = NotifyState::monotonic_usec_now() else { return };
+    tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]);
+}
+
 /// Nothing is accepted any more.
 pub fn stopping(status: &str) {
     tell(&[NotifyState::Stopping, NotifyState::Status(status)]);

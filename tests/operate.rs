@@ -1,6 +1,6 @@
 //! The proxy as an operator has it: the real process, real signals, real sockets, real files.
 //!
-//! `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process is replaced.
+//! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process is replaced.
 //! `manager`: what systemd is told. `unit`: the sandbox of `deploy/`. `doctor` and `probe`: the two commands that look at
 //! a live installation. The process and its recipients stand in `ground`.
 
@@ -14,6 +14,8 @@ mod ground;
 mod manager;
 #[path = "operate/probe.rs"]
 mod probe;
+#[path = "operate/reload.rs"]
+mod reload;
 #[path = "operate/restart.rs"]
 mod restart;
 #[path = "operate/stop.rs"]

@@ -1,7 +1,7 @@
 //! `tasrih run`: the proxy.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -13,6 +13,8 @@ use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::logging::{self, Format};
 use crate::proxy::error::told;
+use crate::register::Version;
+use crate::reload::{self, Reloaded};
 use crate::service::{self, Sockets};
 
 /// How long a process that was handed its sockets waits for its predecessor, unless `--wait` says otherwise.
@@ -60,7 +62,8 @@ pub fn main(arguments: Arguments) -> u8 {
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let code = runtime.block_on(run(Parts::new(settings, register), succession));
+            let policies = arguments.installation.policies.clone();
+            let code = runtime.block_on(run(Parts::new(settings, register), succession, policies));
             // Everything is on record; a thread that still waits for a name service must not delay the end.
             runtime.shutdown_background();
             code
@@ -81,7 +84,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| format!("`{text}` is no duration; write 30s, 2m or PT1M"))
 }
 
-async fn run(parts: Parts, succession: Succession) -> u8 {
+async fn run(parts: Parts, succession: Succession, policies: PathBuf) -> u8 {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(fault) => {
@@ -106,7 +109,9 @@ async fn run(parts: Parts, succession: Succession) -> u8 {
     summary.print(&running);
     service::ready(&summary.status(&running));
     let beat = tokio::spawn(service::beat());
-    signals.next().await;
+    while let Wanted::Reload = signals.wanted().await {
+        read_again(&running, &policies).await;
+    }
     tracing::info!(seconds = drain.as_secs(), "stopping: open exchanges may finish; a second signal cuts them");
     service::stopping(&format!("finishing open exchanges, at most {} s", drain.as_secs()));
     let drained = running.stop_unless(signals.next()).await;
@@ -119,18 +124,60 @@ async fn run(parts: Parts, succession: Succession) -> u8 {
     FINE
 }
 
-/// SIGTERM and SIGINT, which mean the same.
+/// Puts the policy files in force as they are now, and says what came of it.
+async fn read_again(running: &Running, policies: &Path) {
+    service::reloading("reading the policy files again");
+    let reloaded = reload::reload(running.corridor(), policies.to_owned()).await;
+    match &reloaded {
+        Ok(Reloaded { version, is_new: true, warnings }) => {
+            tracing::info!(register = short(version), warnings = warnings.len(), "a new register is in force");
+        }
+        Ok(Reloaded { version, .. }) => {
+            tracing::info!(register = short(version), "the policy files say what is in force already");
+        }
+        // Every fault with its place, for whoever edited the files.
+        Err(fault) => tracing::error!(fault = told(fault), "the register was refused; the one in force stays"),
+    }
+    service::ready(&match reloaded {
+        Ok(reloaded) => format!("register {} in force", short(&reloaded.version)),
+        Err(_) => "the policy files have faults; the register in force is the one before".to_owned(),
+    });
+}
+
+fn short(version: &Version) -> String {
+    version.0.chars().take(12).collect()
+}
+
+/// What a signal asks for.
+enum Wanted {
+    Stop,
+    Reload,
+}
+
+/// SIGTERM and SIGINT, which mean the same, and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Signals { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
-    /// Ends when one of them comes.
+    /// Ends when any of them comes.
+    async fn wanted(&mut self) -> Wanted {
+        tokio::select! {
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.hangup.recv() => Wanted::Reload,
+        }
+    }
+
+    /// Ends when one comes that asks for the end.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -156,7 +203,7 @@ impl Summary {
             state: parts.settings.state.clone(),
             transfers: register.transfers.len(),
             allowances: register.allowances.len(),
-            version: register.version.0.chars().take(12).collect(),
+            version: short(&register.version),
         }
     }
 

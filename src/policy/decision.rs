@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::candidate::{Kept, Used};
-use super::facts::BodyFacts;
+use super::facts::{BodyFacts, ConnectionFacts};
 use super::limits::Reservations;
+use super::obligations::Obligations;
 use super::reason::Reason;
 use super::trace::{Trace, reasons};
 use crate::inspect::Findings;
@@ -248,6 +249,8 @@ pub struct Verdict {
     pub(super) categories: Vec<Term>,
     pub(super) presumed: bool,
     pub(super) country_mismatch: bool,
+    pub(super) obligations: Obligations,
+    pub(super) facts: ConnectionFacts,
 }
 
 impl Verdict {
@@ -287,6 +290,11 @@ impl Verdict {
     /// Who sends; `None` only for a would-deny of an unknown source.
     pub fn source(&self) -> Option<&Arc<Source>> {
         self.kept.source.as_ref()
+    }
+
+    /// What must be kept while it goes on.
+    pub fn obligations(&self) -> &Obligations {
+        &self.obligations
     }
 
     /// The register that it was decided on.

@@ -301,7 +301,9 @@ impl Connected {
         let used = if self.kept.would_deny.is_some() { None } else { self.kept.preferred() };
         let mismatch = used.and_then(|place| connection::country(&self.kept.standings[place].candidate, &self.facts));
         let (categories, presumed) = taken_for(&self.kept, used, &body);
-        Verdict { country_mismatch: mismatch.is_some(), kept: self.kept, body, used, categories, presumed }
+        let Connected { kept, obligations, facts } = self;
+        let country_mismatch = mismatch.is_some();
+        Verdict { kept, body, used, categories, presumed, country_mismatch, obligations, facts }
     }
 }
 

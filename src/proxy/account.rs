@@ -12,7 +12,7 @@ use super::Corridor;
 use super::request::{Asked, Door};
 use crate::destination::Destination;
 use crate::inspect::Findings;
-use crate::policy::{BodyFacts, ConnectionFacts, Decision, DeclaredBody, Denial, Stage, Verdict};
+use crate::policy::{BodyFacts, ConnectionFacts, Decision, DeclaredBody, Denial, Peer, Stage, Verdict};
 use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, RequestShown, Verified, path};
 use crate::register::{Id, Mode, Register};
 
@@ -20,6 +20,7 @@ use crate::register::{Id, Mode, Register};
 #[derive(Clone)]
 pub struct Account {
     register: Arc<Register>,
+    peer: Peer,
     exchange: Exchange,
     verified: Vec<Verified>,
     body: Option<BodyShown>,
@@ -29,7 +30,7 @@ pub struct Account {
 impl Account {
     /// Opens the account of an exchange that begins now, under the register in force.
     pub fn open(corridor: &Corridor, door: &Door) -> Account {
-        let register = corridor.register.load_full();
+        let (register, peer) = (corridor.register.load_full(), door.peer());
         let exchange = Exchange {
             id: Uuid::now_v7(),
             node: corridor.node.clone(),
@@ -37,7 +38,7 @@ impl Account {
             entry: door.entry,
             peer: door.peer,
             proxy: door.proxy,
-            source: register.identify(&door.peer()).map(|source| source.id.clone()),
+            source: register.identify(&peer).map(|source| source.id.clone()),
             user: None,
             destination: door.outer.clone(),
             request: None,
@@ -46,12 +47,19 @@ impl Account {
             country: None,
             tls: None,
         };
-        Account { register, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
+        Account { register, peer, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
     }
 
     /// The register that this exchange is decided on.
     pub fn register(&self) -> &Arc<Register> {
         &self.register
+    }
+
+    /// Notes that another register decides it.
+    pub fn decided_on(&mut self, register: Arc<Register>) {
+        self.exchange.source = register.identify(&self.peer).map(|source| source.id.clone());
+        self.exchange.register_version = register.version.clone();
+        self.register = register;
     }
 
     /// The exchange, as decision and outcome show it.

@@ -132,7 +132,7 @@ impl Unanswered {
 async fn deserted(tell: &mut oneshot::Sender<Response<ReplyBody>>, progress: &Progress) {
     tell.closed().await;
     if progress.is_whole() {
-        pending().await
+        pending::<()>().await;
     }
 }
 

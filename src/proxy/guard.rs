@@ -116,7 +116,8 @@ impl Guard {
     ///
     /// # Errors
     /// `record-unavailable`: the record cannot be written, so nothing may leave.
-    pub async fn permit(&mut self, mut verdict: Verdict) -> Result<(), Denial> {
+    pub async fn permit(&mut self, verdict: Verdict) -> Result<(), Denial> {
+        let mut verdict = self.on_register_in_force(verdict)?;
         // The body may have taken long: what was valid at its head may not be any more.
         if let Err(end) = verdict.recheck(self.register(), self.corridor.now()) {
             return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
@@ -152,6 +153,25 @@ impl Guard {
             _open: self.corridor.metrics.exchange_opened(),
         }));
         Ok(())
+    }
+
+    /// A register that was loaded while the exchange was judged decides it anew (DESIGN §4).
+    fn on_register_in_force(&mut self, verdict: Verdict) -> Result<Verdict, Denial> {
+        let corridor = &self.corridor;
+        let register = corridor.register.load_full();
+        if Arc::ptr_eq(&register, verdict.register()) {
+            return Ok(verdict);
+        }
+        self.account.decided_on(register.clone());
+        verdict.anew(&register, &corridor.addresses, &mut corridor.ledger(), corridor.now())
+    }
+
+    /// What was decided, once it is on record.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        match &self.state {
+            State::Sending(sending) => Some(&sending.verdict),
+            State::Judging | State::Over => None,
+        }
     }
 
     /// Ends when the exchange may not go on: the proxy stops, or it is judged again, as each second, and an order or the

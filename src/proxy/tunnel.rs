@@ -21,7 +21,7 @@ use super::watch::stands_still;
 use super::{Corridor, exchange};
 use crate::destination::{Destination, Host};
 use crate::metrics::Carriage;
-use crate::policy::{self, ConnectionFacts, Denial, End, Pinned, Reason, Stage, TlsFacts, TlsVersion};
+use crate::policy::{self, ConnectionFacts, Denial, End, Obligations, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
 use crate::tls::client_hello::{self, ClientHelloFacts};
 use crate::tls::wire::{self, ServerFirst};
@@ -29,6 +29,8 @@ use crate::tls::{ACCESS_DENIED, HelloFault};
 
 /// Bytes moved at once in one direction.
 const BUFFER: usize = 32 * 1024;
+/// Longest time of a tunnel that no declaration bounds; one that is declared has its own, or DESIGN §4's default.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Bytes of the recipient in which its ServerHello must end.
 const FIRST_BYTES: usize = 20 * 1024;
 
@@ -61,7 +63,7 @@ pub async fn prepare(
         Ok(opened) => opened,
         Err(fault) => return Err(pinned.abandon(fault.into())),
     };
-    let facts = ConnectionFacts { address, tls: None, country: None };
+    let facts = ConnectionFacts { address, tls: None, country: None, certificate_ends: None };
     guard.account.connected(&facts, &[]);
     Ok(Prepared { pinned, recipient, facts, host: destination.host.clone(), place: door.place.clone() })
 }
@@ -115,17 +117,13 @@ async fn open(
         Some(TlsFacts { version: hello.newest, sni: hello.sni.as_ref().map(Host::to_string), spki_sha256: None });
     guard.account.connected(&facts, &[Verified::Sni]);
     let connected = pinned.connected(facts)?;
-    let obligations = connected.obligations();
-    let limits = Limits {
-        min_tls: obligations.min_tls,
-        bytes_up: obligations.tunnel.as_ref().and_then(|tunnel| tunnel.max_bytes).unwrap_or(u64::MAX),
-        until: Instant::now()
-            + obligations.tunnel.as_ref().map_or(Duration::from_secs(3600), |tunnel| tunnel.max_duration),
-        idle: corridor.limits.idle,
-    };
     let verdict = connected.judge_tunnel(&mut corridor.ledger());
     guard.permit(verdict).await?;
-    Ok((recipient, limits))
+    match guard.verdict() {
+        Some(verdict) => Ok((recipient, Limits::of(verdict.obligations(), corridor.limits.idle))),
+        // Not reached: what is on record has its verdict.
+        None => Err(Denial::new(Reason::RecordUnavailable, Stage::Record)),
+    }
 }
 
 /// A name must be asked for; to an address, TLS asks for none (RFC 6066 §3).
@@ -161,6 +159,16 @@ struct Limits {
 }
 
 impl Limits {
+    fn of(obligations: &Obligations, idle: Duration) -> Limits {
+        let tunnel = obligations.tunnel.as_ref();
+        Limits {
+            min_tls: obligations.min_tls,
+            bytes_up: tunnel.and_then(|tunnel| tunnel.max_bytes).unwrap_or(u64::MAX),
+            until: Instant::now() + tunnel.map_or(LONGEST, |tunnel| tunnel.max_duration),
+            idle,
+        }
+    }
+
     /// Charges bytes of the client before they leave; false where this tunnel or the day's volume has no room for them.
     fn let_up(&self, guard: &mut Guard, progress: &Progress, bytes: u64) -> bool {
         let fits = progress.sent().saturating_add(bytes) <= self.bytes_up;

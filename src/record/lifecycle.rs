@@ -71,6 +71,13 @@ fn tell(event: &Lifecycle) -> Telling {
             message: format!("a register with {transfers} transfers took effect"),
             ours: json!({ "register_version": &*version.0, "transfers": transfers, "warnings": warnings }),
         },
+        Lifecycle::RegisterRefused { in_force, faults } => Telling {
+            code: "register-refused",
+            activity: OTHER,
+            severity: HIGH,
+            message: format!("policy files with {faults} faults were refused; the register in force stays"),
+            ours: json!({ "register_version": &*in_force.0, "faults": faults }),
+        },
         Lifecycle::Heartbeat(beat) => Telling {
             code: "heartbeat",
             activity: OTHER,

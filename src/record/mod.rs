@@ -364,6 +364,13 @@ pub enum Lifecycle {
         /// How many warnings it was loaded with.
         warnings: u64,
     },
+    /// A register that was to take effect while the proxy ran was refused.
+    RegisterRefused {
+        /// The version that stays in force.
+        in_force: Version,
+        /// Faults of its policy files; 0 where they could not be read.
+        faults: u64,
+    },
     /// Written each minute, so that silence is evidence too.
     Heartbeat(Heartbeat),
     /// An unacknowledged tail was cut at start.

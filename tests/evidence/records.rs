@@ -101,6 +101,7 @@ fn each_happening_of_the_proxy_is_a_valid_event() {
     for event in [
         Lifecycle::Start { interrupted: 2 },
         Lifecycle::Stop,
+        Lifecycle::RegisterRefused { in_force: version.clone(), faults: 2 },
         Lifecycle::RegisterLoaded { version, transfers: 3, warnings: 0 },
         Lifecycle::Heartbeat(beat),
         Lifecycle::TornTail { segment: "00000000000000000000.seg".to_owned(), offset: 99, bytes: 7 },

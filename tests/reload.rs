@@ -1,0 +1,261 @@
+//! A register put in force while the proxy runs, seen from the recipients and from the log: all or nothing, at once for
+//! whatever is not on record yet, and within a second for what is under way.
+
+#![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
+
+mod support;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+use support::{FRAME, House, Plan, Site, UPLOADER, frame, reason_of, series};
+use tasrih::demo::recipient::Answer;
+use tasrih::destination::{Destination, Host, Scheme};
+use tasrih::policy::{ConnectionFacts, TlsFacts, TlsVersion};
+use tasrih::reload::{ReloadFault, Reloaded, reload};
+
+const HEAD: &str = "
+schema: tasrih/1
+controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca}
+processing:
+  - id: cctv
+    purposes: [dpv:EnforceSecurity]
+    data_categories: [x:CCTVFrame]
+    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
+sources:
+  - {id: cctv-uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
+recipients:
+  - {id: ministry-a, name: Ministry A, country: FR, destinations: [{host: a.example, port: {port:a.example}}]}
+  - {id: ministry-b, name: Ministry B, country: FR, destinations: [{host: b.example, port: {port:b.example}, interception: never}]}
+";
+
+fn transfer(to: char, reference: &str) -> String {
+    format!(
+        "
+  - id: cctv-to-ministry-{to}
+    processing: cctv
+    from: [cctv-uploader]
+    to: ministry-{to}
+    regimes: [ma-09-08]
+    legal_basis: {{ma-09-08: ma-0908:A43}}
+    purposes: [dpv:EnforceSecurity]
+    data_categories: [x:CCTVFrame]
+    filing: {{authority: CNDP, ref: {reference}, status: granted, valid_from: 2023-02-21}}
+"
+    )
+}
+
+fn register(transfers: &[String]) -> String {
+    format!("{HEAD}transfers:{}", transfers.concat())
+}
+
+async fn house() -> House {
+    let policy = register(&[transfer('a', "A-GC-1/2023")]);
+    Plan::new(&policy).site("a.example", Site::Tls).site("b.example", Site::Tls).build().await
+}
+
+/// Writes these policies as the folder's only file, and reloads.
+async fn put(house: &House, policy: &str) -> Result<Reloaded, ReloadFault> {
+    let folder = house.folder.path().join("policies");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let port = |host: &str| house.recipient(host).address.port().to_string();
+    let policy = policy.replace("{port:a.example}", &port("a.example")).replace("{port:b.example}", &port("b.example"));
+    std::fs::write(folder.join("register.yaml"), policy).expect("a policy file");
+    reload(house.running.corridor(), folder).await
+}
+
+fn frame_to(house: &House, host: &str) -> http::Request<Bytes> {
+    frame(house.base("https", host) + "/cctv/cam1")
+}
+
+fn lifecycle(house: &House, code: &str) -> Vec<Value> {
+    house.records().into_iter().filter(|record| record["metadata"]["event_code"] == code).collect()
+}
+
+fn version_of(record: &Value) -> &Value {
+    &record["unmapped"]["transfer"]["register_version"]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_declared_by_a_reload_passes_and_what_it_takes_away_does_not() {
+    let house = house().await;
+    assert_eq!(house.send(UPLOADER, frame_to(&house, "a.example")).await.status, 200);
+    let both = register(&[transfer('a', "A-GC-1/2023"), transfer('b', "A-GC-2/2023")]);
+    let reloaded = put(&house, &both).await.expect("a register without fault");
+    assert!(reloaded.is_new);
+    assert_eq!(house.send(UPLOADER, frame_to(&house, "a.example")).await.status, 200, "still declared");
+    let none = register(&[transfer('b', "A-GC-2/2023")]);
+    let taken_away = put(&house, &none).await.expect("a register without fault");
+    let refused = house.send(UPLOADER, frame_to(&house, "a.example")).await;
+    assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("no-declaration")));
+    assert_eq!(house.recipient("a.example").requests().len(), 2);
+
+    let loaded = lifecycle(&house, "register-loaded");
+    assert_eq!(loaded.len(), 3, "the start and two reloads are on record");
+    let last = house.decisions().pop().expect("a decision");
+    assert_eq!(*version_of(&last), *taken_away.version.0);
+    assert_eq!(version_of(&last), version_of(&loaded[2]), "a decision's register is found in the log");
+    let again = put(&house, &none).await.expect("a register without fault");
+    assert!(!again.is_new, "the same register is no change");
+    assert_eq!(lifecycle(&house, "register-loaded").len(), 3);
+    let metrics = house.metrics().await;
+    assert_eq!(series(&metrics, "tasrih_register_reloads_total", &["result=\"taken\""]), 3);
+    assert_eq!(series(&metrics, "tasrih_register_reload_refused", &[]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulty_register_changes_nothing_until_it_is_mended() {
+    let house = house().await;
+    let faulty = register(&[transfer('a', "A-GC-1/2023")]).replace("granted", "grnated");
+    let refused = put(&house, &faulty).await.expect_err("a fault");
+    let told = refused.to_string();
+    assert!(told.contains("register.yaml:") && told.contains("grnated") && told.contains('^'), "{told}");
+    assert_eq!(house.send(UPLOADER, frame_to(&house, "a.example")).await.status, 200, "the older one is in force");
+    let record = lifecycle(&house, "register-refused").pop().expect("a record");
+    assert_eq!(record["unmapped"]["transfer"]["faults"], 1, "{record:#}");
+    assert_eq!(version_of(&record), version_of(&house.decisions().pop().expect("a decision")));
+    let metrics = house.metrics().await;
+    assert_eq!(series(&metrics, "tasrih_register_reload_refused", &[]), 1);
+    assert_eq!(series(&metrics, "tasrih_register_reloads_total", &["result=\"refused\""]), 1);
+
+    put(&house, &register(&[transfer('a', "A-GC-9/2024")])).await.expect("a register without fault");
+    assert_eq!(series(&house.metrics().await, "tasrih_register_reload_refused", &[]), 0);
+    let reply = house.send(UPLOADER, frame_to(&house, "a.example")).await;
+    assert_eq!(reply.status, 200);
+    let stamp = house.recipient("a.example").requests().pop().expect("a request");
+    let stamp = stamp.headers["personal-data-transfer"].to_str().expect("text").to_owned();
+    assert!(stamp.contains("A-GC-9/2024"), "the new reference is stamped: {stamp}");
+}
+
+/// A request whose body is half there when the register changes.
+async fn half_sent(house: &House) -> support::wire::Raw<tokio::net::TcpStream> {
+    let (host, port) = ("plain.example", house.recipient("plain.example").address.port());
+    let mut client = house.raw(UPLOADER).await;
+    client
+        .send(format!(
+            "POST http://{host}:{port}/cctv/cam1 HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: image/jpeg\r\n\
+             Content-Length: {}\r\n\r\n",
+            FRAME.len()
+        ))
+        .await;
+    client.send(&FRAME[..FRAME.len() / 2]).await;
+    // The head is judged on the register of now: its connection to the recipient shows it.
+    while house.recipient("plain.example").connections() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client
+}
+
+fn plain(reference: &str) -> String {
+    let recipient = "  - {id: ministry-p, name: P, country: FR, destinations: [{host: plain.example, port: {port:plain.example}, scheme: http}]}\n";
+    format!("{HEAD}{recipient}transfers:{}", transfer('p', reference))
+}
+
+async fn plain_house() -> House {
+    let plan = Plan::new(&plain("A-GC-1/2023")).site("plain.example", Site::Plain);
+    plan.site("a.example", Site::Tls).site("b.example", Site::Tls).build().await
+}
+
+async fn put_plain(house: &House, policy: &str) -> Reloaded {
+    let port = house.recipient("plain.example").address.port().to_string();
+    put(house, &policy.replace("{port:plain.example}", &port)).await.expect("a register without fault")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_when_a_reload_takes_its_transfer_away_is_refused() {
+    let house = plain_house().await;
+    let mut client = half_sent(&house).await;
+    put_plain(&house, &plain("A-GC-1/2023").replace("granted", "suspended")).await;
+    client.send(&FRAME[FRAME.len() / 2..]).await;
+    let reply = client.reply().await.expect("a reply");
+    assert_eq!((reply.status, reply.proxy_status("reason").as_deref()), (403, Some("filing-suspended")));
+    assert_eq!(house.recipient("plain.example").bytes(), 0, "nothing left");
+    let decisions = house.decisions();
+    assert_eq!(decisions.len(), 1, "one record");
+    assert_eq!(version_of(&decisions[0]), version_of(&lifecycle(&house, "register-loaded")[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_when_a_reload_keeps_its_transfer_passes_under_the_new_register() {
+    let house = plain_house().await;
+    let mut client = half_sent(&house).await;
+    let reloaded = put_plain(&house, &plain("A-GC-7/2024")).await;
+    client.send(&FRAME[FRAME.len() / 2..]).await;
+    assert_eq!(client.reply().await.expect("a reply").status, 200);
+    let decision = house.decisions().pop().expect("a decision");
+    assert_eq!((reason_of(&decision), version_of(&decision).as_str()), ("permit", Some(&*reloaded.version.0)));
+    let request = house.recipient("plain.example").requests().pop().expect("a request");
+    assert_eq!(request.body, FRAME);
+    let stamp = request.headers["personal-data-transfer"].to_str().expect("text").to_owned();
+    assert!(stamp.contains("A-GC-7/2024"), "{stamp}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_read_by_a_reload_cuts_what_is_under_way_and_a_reload_without_one_does_not() {
+    let house = plain_house().await;
+    let slow = || Answer { after: Duration::from_secs(4), ..Answer::status(200) };
+    let target = house.base("http", "plain.example") + "/cctv/cam1";
+    for (policy, status, end) in [
+        (plain("A-GC-1/2024"), 200, "answered"),
+        (
+            plain("A-GC-1/2024")
+                + "orders:\n  - {authority: CNDP, ref: order-1, date: 2024-01-10, action: suspend, scope: 'recipient:ministry-p'}\n",
+            403,
+            "cut-order",
+        ),
+    ] {
+        house.recipient("plain.example").answer_next(slow());
+        let (before, client) = (house.decisions().len(), house.client(UPLOADER));
+        let request = frame(target.clone());
+        let sending = tokio::spawn(async move { client.send(request).await.expect("a reply") });
+        let decision = house.until_decisions(before + 1).await.pop().expect("a decision");
+        put_plain(&house, &policy).await;
+        assert_eq!(sending.await.expect("sent").status, status);
+        let outcome = house.outcome(decision["metadata"]["uid"].as_str().expect("an id")).await;
+        assert_eq!(outcome["unmapped"]["transfer"]["end"], end, "{outcome:#}");
+    }
+    let refused = house.send(UPLOADER, frame(target)).await;
+    assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("suspended-by-order")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_that_recipients_show_are_watched() {
+    let house = house().await;
+    house.send(UPLOADER, frame_to(&house, "a.example")).await;
+    let metrics = house.metrics().await;
+    let ends =
+        series(&metrics, "tasrih_recipient_certificate_not_after_timestamp_seconds", &["recipient=\"ministry-a\""]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    assert!(ends > now, "{ends}");
+    assert_eq!(series(&metrics, "tasrih_recipient_certificate_changes_total", &["recipient=\"ministry-a\""]), 0);
+    assert!(metrics.contains("tasrih_recipient_certificate_changes_total{recipient=\"ministry-b\"} 0"), "{metrics}");
+
+    // The same destination with another key, as the dialer would tell of it.
+    let corridor = house.running.corridor();
+    let destination = Destination {
+        scheme: Scheme::Https,
+        host: Host::parse("a.example").expect("a host"),
+        port: house.recipient("a.example").address.port(),
+    };
+    let tls = TlsFacts { version: TlsVersion::V1_3, sni: None, spki_sha256: Some([7; 32]) };
+    let sooner = Timestamp::from_second(i64::try_from(now + 60).expect("a time")).expect("a time");
+    let facts = ConnectionFacts {
+        address: house.recipient("a.example").address,
+        tls: Some(tls),
+        country: None,
+        certificate_ends: Some(sooner),
+    };
+    for _ in 0..2 {
+        corridor.metrics.destination_showed(&corridor.register.load(), &destination, &facts);
+    }
+    let metrics = house.metrics().await;
+    assert_eq!(
+        series(&metrics, "tasrih_recipient_certificate_changes_total", &["recipient=\"ministry-a\""]),
+        1,
+        "once"
+    );
+    let name = "tasrih_recipient_certificate_not_after_timestamp_seconds";
+    assert_eq!(series(&metrics, name, &["recipient=\"ministry-a\""]), now + 60);
+}
