@@ -3,10 +3,14 @@
 //! `kills`: the real process is killed fifty times under load, and whatever a recipient saw is on record. `traced`: the
 //! system calls of the real process, by which the order of disk and network is not a matter of belief. Here stand the
 //! process itself (`ground`), recipients that keep books of their connections (`recipient`), and the reading of traces
-//! (`trace`, `ledger`, `verdict`). That the log gives back what was synced, and only that, is in `evidence.rs`.
+//! (`trace`, `ledger`, `verdict`) and of the log (`evidence`). That the log gives back what was synced, and only that, is in `evidence.rs`.
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
 
+#[path = "promise_two/dice.rs"]
+mod dice;
+#[path = "promise_two/evidence.rs"]
+mod evidence;
 #[path = "promise_two/ground.rs"]
 mod ground;
 #[path = "promise_two/kills.rs"]
