@@ -34,6 +34,8 @@ use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
 
 /// A heartbeat record is written this often, so that silence is evidence too (DESIGN §6).
 const HEARTBEAT: Duration = Duration::from_secs(60);
+/// How often clock and disk are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// A recipient that takes no byte of a request has this long to begin its answer.
 const ANSWER: Duration = Duration::from_secs(120);
 /// Longest answer in time: a large download over a slow line takes hours, and none takes days.
@@ -152,7 +154,13 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
 /// [`StartFault`]; nothing is accepted then.
 pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running, StartFault> {
     let Parts { settings, register, clock, resolver, storage } = parts;
-    let options = audit::Options { node: settings.node.as_str().into(), clock, storage, ..audit::Options::default() };
+    let options = audit::Options {
+        node: settings.node.as_str().into(),
+        segment_size: settings.disk.segment,
+        reserve: settings.disk.reserve,
+        clock,
+        storage,
+    };
     let (audit, recovery) = open_log(&settings, &options, succession.patience).await?;
     let Compiled { register, warnings } = register;
     let register = Arc::new(register);
@@ -352,13 +360,21 @@ async fn serve_admin(listener: TcpListener, observed: Arc<Observed>, mut shutdow
     }
 }
 
-/// Once a minute: the heartbeat, a look at the clock, and forgetting what no limit asks for any more.
+/// Each second a look at clock and disk; once a minute the heartbeat, and forgetting what no limit asks for any more.
 async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>) {
     let mut minute = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut second = interval_at(Instant::now() + LOOK, LOOK);
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = minute.tick() => {}
+            _ = second.tick() => {
+                if let Err(unavailable) = corridor.audit.watch().await {
+                    tracing::error!(%unavailable, "a step of the clock could not be recorded");
+                }
+                continue;
+            }
             () = stopped(&mut shutdown) => return,
         }
         let version = corridor.register.load().version.clone();

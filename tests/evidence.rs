@@ -41,7 +41,7 @@ fn noon() -> Timestamp {
 /// Options with a clock that stands at [`noon`] and segments of `segment_size` bytes on `disk`.
 fn options(disk: &Forgetful, segment_size: u64) -> Options {
     let clock = Arc::new(ManualClock::at(noon()));
-    Options { segment_size, clock, storage: Some(Arc::new(disk.clone())), ..Options::default() }
+    Options { segment_size, reserve: 0, clock, storage: Some(Arc::new(disk.clone())), ..Options::default() }
 }
 
 /// A folder for lock and key that needs no disk, where there is such a place: these tests open thousands of logs.

@@ -44,6 +44,12 @@ pub struct Readiness {
     /// Why not, in fixed words; absent when ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What keeps records from being written: the label `cause` of `tasrih_record_fault`; absent when ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What is to be done about it, and whether a restart is needed; absent when ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// Answers on `listener` until `shutdown` is done; requests under way are finished.
@@ -130,7 +136,15 @@ mod tests {
         fn readiness(&self) -> Readiness {
             let reason = (!self.0).then(|| "the disk is full".to_owned());
             let record = if self.0 { "available" } else { "no-room" }.to_owned();
-            Readiness { ready: self.0, node: "egress-1".to_owned(), register: "00".to_owned(), record, reason }
+            Readiness {
+                ready: self.0,
+                node: "egress-1".to_owned(),
+                register: "00".to_owned(),
+                record,
+                reason,
+                cause: None,
+                remedy: None,
+            }
         }
     }
 

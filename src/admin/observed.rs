@@ -37,6 +37,7 @@ impl Observed {
         metrics.set_taken(Bounded::RecordQueue, corridor.audit.queued() as u64);
         metrics.set_taken(Bounded::LeafCache, corridor.authority.leaves_kept());
         metrics.set_taken(Bounded::IdleConnections, corridor.dialer.idle() as u64);
+        metrics.set_record_reserve(corridor.audit.reserve());
         metrics.record_is(&corridor.audit.health(), corridor.audit.clock().ahead());
         metrics.register_at(&corridor.register.load(), corridor.now());
         match rustix::fs::statvfs(&self.state) {
@@ -62,14 +63,16 @@ impl Status for Observed {
             register: self.corridor.register.load().version.0.to_string(),
             record: describe(&health),
             reason: (!ready).then(|| "record-unavailable".to_owned()),
+            cause: health.cause().map(|cause| cause.as_str().to_owned()),
+            remedy: health.cause().map(|cause| cause.remedy().to_owned()),
         }
     }
 }
 
 /// The state of the record in one line.
 fn describe(health: &Health) -> String {
-    match &health.fault {
-        Some(fault) => format!("the log stopped at a failed write ({fault}); restart to verify it"),
+    match &health.latch {
+        Some(latch) => format!("the log stopped at a failed write ({}); restart to verify it", latch.fault),
         None if health.no_room => "too little room in the state folder".to_owned(),
         None => "available".to_owned(),
     }

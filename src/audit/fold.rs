@@ -89,6 +89,11 @@ impl Fold {
         self.runs.retain(|_, run| run.opened.as_ref().is_none_or(|opened| opened.exchange.id != id));
     }
 
+    /// Whether a folding is open that this record stands for.
+    pub(super) fn is_open(&self, id: Uuid) -> bool {
+        self.runs.values().any(|run| run.opened.as_ref().is_some_and(|opened| opened.exchange.id == id))
+    }
+
     fn close(&mut self, now: Timestamp, ends: impl Fn(&Run) -> bool) -> Vec<DecisionRecord> {
         let ended = self.runs.extract_if(|_, run| ends(run)).filter_map(|(_, run)| run.closing(now));
         ended.collect()

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use super::{Cause, Latch};
+
 /// How the writer is at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// What latched the log: until restart nothing is recorded, and nothing may be let through.
-    pub fault: Option<String>,
-    /// Whether the last decision was refused for too little room.
+    pub latch: Option<Latch>,
+    /// Whether decisions are refused for too little room.
     pub no_room: bool,
     /// Sequence number of the next record.
     pub sequence: u64,
@@ -37,14 +39,19 @@ pub struct Health {
 impl Health {
     /// Whether decisions can be recorded, as far as is known.
     pub fn is_ready(&self) -> bool {
-        self.fault.is_none() && !self.no_room
+        self.cause().is_none()
+    }
+
+    /// Why decisions cannot be recorded. What latched the log outlasts a lack of room.
+    pub fn cause(&self) -> Option<Cause> {
+        self.latch.as_ref().map(|latch| latch.cause).or(self.no_room.then_some(Cause::NoRoom))
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    fault: Mutex<Option<String>>,
-    pub(super) no_room: AtomicBool,
+    latch: Mutex<Option<Latch>>,
+    no_room: AtomicBool,
     pub(super) sequence: AtomicU64,
     pub(super) synced: AtomicU64,
     pub(super) durable_at: AtomicI64,
@@ -61,7 +68,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn snapshot(&self) -> Health {
         Health {
-            fault: self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            latch: self.latch.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             no_room: self.no_room.load(Relaxed),
             sequence: self.sequence.load(Relaxed),
             synced: self.synced.load(Relaxed),
@@ -77,8 +84,26 @@ impl Shared {
         }
     }
 
-    pub(super) fn latch(&self, fault: &str) {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| fault.to_owned());
+    /// Notes what latched the log; only the first time is news.
+    pub(super) fn latch(&self, latch: &Latch) {
+        let mut known = self.latch.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            let (cause, remedy) = (latch.cause.as_str(), latch.cause.remedy());
+            tracing::error!(cause, fault = latch.fault, remedy, "records cannot be written any more; all is refused");
+            *known = Some(latch.clone());
+        }
+    }
+
+    /// Notes whether there is room for decisions; only a change is news.
+    pub(super) fn no_room(&self, no_room: bool) {
+        if self.no_room.swap(no_room, Relaxed) == no_room {
+            return;
+        }
+        let (cause, remedy) = (Cause::NoRoom.as_str(), Cause::NoRoom.remedy());
+        match no_room {
+            true => tracing::error!(cause, remedy, "too little room for records; new exchanges are refused"),
+            false => tracing::info!(cause, "there is room for records again; exchanges are let through"),
+        }
     }
 
     pub(super) fn clock_stepped(&self) {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::frame::{self, BATCH, Batch, FRAME, HEADER, Header};
 use super::storage::{Segment, Storage};
+use super::{Cause, Latch};
 
 /// Room is allocated in steps of this many bytes, so that not every batch has to ask for it.
 const ALLOCATION_STEP: u64 = 1 << 20;
@@ -27,6 +28,15 @@ pub struct End {
     pub sequence: u64,
 }
 
+/// Bounds of a log on its disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// A segment that would grow beyond this is followed by a new one.
+    pub segment: u64,
+    /// Free room that decisions leave alone.
+    pub reserve: u64,
+}
+
 /// The writing end of a node's log.
 pub struct Log {
     storage: Arc<dyn Storage>,
@@ -39,8 +49,8 @@ pub struct Log {
     sequence: u64,
     /// Bytes promised to the outcomes of open permits, inside the allocated room.
     reserved: u64,
-    segment_size: u64,
-    fault: Option<String>,
+    bounds: Bounds,
+    latch: Option<Latch>,
 }
 
 /// Why a batch was not written.
@@ -49,26 +59,26 @@ pub enum WriteFault {
     /// Too little room; nothing was written, and the next attempt may succeed.
     NoRoom,
     /// A write or sync failed, now or earlier.
-    Latched(String),
+    Latched(Latch),
 }
 
 impl Log {
     /// Begins an empty log.
-    pub fn create(storage: Arc<dyn Storage>, segment_size: u64) -> io::Result<Log> {
+    pub fn create(storage: Arc<dyn Storage>, bounds: Bounds) -> io::Result<Log> {
         let mut segment = claim_segment(&*storage, 0, HEADER)?;
         begin_segment(&*storage, &mut *segment, Header { base: 0, first: 0 })?;
-        Ok(Log::at(storage, segment, End { base: 0, length: HEADER, sequence: 0 }, segment_size))
+        Ok(Log::at(storage, segment, End { base: 0, length: HEADER, sequence: 0 }, bounds))
     }
 
     /// Goes on where recovery found the end; the last segment is durable up to there.
-    pub fn resume(storage: Arc<dyn Storage>, end: End, segment_size: u64) -> io::Result<Log> {
+    pub fn resume(storage: Arc<dyn Storage>, end: End, bounds: Bounds) -> io::Result<Log> {
         let segment = storage.open(&frame::segment_name(end.base))?;
-        Ok(Log::at(storage, segment, end, segment_size))
+        Ok(Log::at(storage, segment, end, bounds))
     }
 
-    fn at(storage: Arc<dyn Storage>, segment: Box<dyn Segment>, end: End, segment_size: u64) -> Log {
+    fn at(storage: Arc<dyn Storage>, segment: Box<dyn Segment>, end: End, bounds: Bounds) -> Log {
         let End { base, length, sequence } = end;
-        Log { storage, segment, base, length, allocated: length, sequence, reserved: 0, segment_size, fault: None }
+        Log { storage, segment, base, length, allocated: length, sequence, reserved: 0, bounds, latch: None }
     }
 
     /// Sequence number of the next record.
@@ -86,13 +96,22 @@ impl Log {
         self.reserved
     }
 
+    /// Whether there is room for decisions beyond the reserve.
+    ///
+    /// The reserve is for what goes on being written while decisions are refused: what the proxy has to say of itself,
+    /// and outcomes on a file system that cannot allocate ahead. Room that cannot be told is no reason to refuse: the
+    /// record itself then shows whether it can be written.
+    pub fn is_above_reserve(&self) -> bool {
+        self.bounds.reserve == 0 || self.storage.free().map_or(true, |free| free >= self.bounds.reserve)
+    }
+
     /// Writes `records` as one batch and returns when it is durable.
     ///
     /// `promised` bytes are newly reserved for outcomes; `kept` bytes of earlier promises are used up or given back by
     /// this batch. On [`WriteFault::NoRoom`] neither has happened.
     pub fn append(&mut self, records: &[Vec<u8>], promised: u64, kept: u64) -> Result<(), WriteFault> {
-        if let Some(fault) = &self.fault {
-            return Err(WriteFault::Latched(fault.clone()));
+        if let Some(latch) = &self.latch {
+            return Err(WriteFault::Latched(latch.clone()));
         }
         let size: u64 = BATCH + records.iter().map(|json| FRAME + json.len() as u64).sum::<u64>();
         let reserved = self.reserved.saturating_sub(kept) + promised;
@@ -128,7 +147,7 @@ impl Log {
 
     /// Sees to it that `size` bytes can be written now and `reserved` later, in a new segment if this one is full.
     fn make_room(&mut self, size: u64, reserved: u64) -> Result<(), WriteFault> {
-        if self.length > HEADER && self.length + size > self.segment_size && self.rotate(size + reserved)? {
+        if self.length > HEADER && self.length + size > self.bounds.segment && self.rotate(size + reserved)? {
             return Ok(());
         }
         // The segment may be full and no room for a new one: outcomes still go where room was allocated for them.
@@ -169,8 +188,9 @@ impl Log {
 
     fn latch(&mut self, error: &io::Error) -> WriteFault {
         let fault = format!("segment {}: {error}", frame::segment_name(self.base));
-        self.fault = Some(fault.clone());
-        WriteFault::Latched(fault)
+        let latch = Latch { cause: Cause::of(error), fault };
+        self.latch = Some(latch.clone());
+        WriteFault::Latched(latch)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Audit`] is a cheap handle. [`Audit::permit`] returns when the decision is on stable storage, with a [`Recorded`]:
 //! the value that sending wants to see, and that nothing else can make. When it is closed, or dropped in whatever way,
-//! the outcome is written; room for it was allocated beforehand. `writer` is the thread, `log` the segments behind it,
+//! the outcome is written; room for it was allocated beforehand. `writer` is the thread, `job` what it is asked, `log` the segments behind it,
 //! `frame` how bytes lie in them, `recover` what happens at start, `state` the folder with its lock and key, [`read`]
 //! how records are read back without a lock.
 
@@ -12,19 +12,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 
 use crate::clock::{Clock, DecisionClock, SystemClock};
 use crate::policy::{Decision, End, PastExchange};
 use crate::record::{DecisionRecord, Heartbeat, Lifecycle, OutcomeRecord};
 use crate::register::Version;
-use writer::Job;
+use job::Job;
 
+mod cause;
 mod digest;
 mod fold;
 pub mod frame;
 mod health;
+mod job;
 mod log;
 pub mod read;
 mod recover;
@@ -32,6 +34,7 @@ mod state;
 pub mod storage;
 mod writer;
 
+pub use cause::{Cause, Latch};
 pub use digest::{DigestKey, Hasher};
 pub use health::Health;
 pub use read::{read, read_newest};
@@ -48,6 +51,8 @@ pub struct Options {
     pub node: Arc<str>,
     /// A segment that would grow beyond this many bytes is followed by a new one.
     pub segment_size: u64,
+    /// Free bytes that decisions leave alone: below them they are refused, and only what is open is closed.
+    pub reserve: u64,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where segments lie, if not in the state folder's `log/`: for tests that inject faults.
@@ -57,7 +62,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let clock = Arc::new(SystemClock::default());
-        Options { node: "egress-1".into(), segment_size: 64 << 20, clock, storage: None }
+        Options { node: "egress-1".into(), segment_size: 64 << 20, reserve: 64 << 20, clock, storage: None }
     }
 }
 
@@ -81,8 +86,8 @@ pub enum RecordUnavailable {
     #[error("too little room in the state folder for another record")]
     NoRoom,
     /// A write or sync failed; nothing is recorded until a restart has read the log again.
-    #[error("the log stopped at a failed write ({0}); restart to verify it")]
-    Latched(String),
+    #[error("the log stopped at a failed write ({}); restart to verify it", .0.fault)]
+    Latched(Latch),
     /// The writer ended.
     #[error("the log is closed")]
     Closed,
@@ -98,6 +103,7 @@ pub struct Audit {
     health: Arc<health::Shared>,
     key: DigestKey,
     node: Arc<str>,
+    reserve: u64,
 }
 
 impl Audit {
@@ -113,13 +119,14 @@ impl Audit {
             Some(storage) => storage,
             None => Arc::new(folder.segments()?),
         };
-        let opened = recover::open(storage, options.segment_size)?;
+        let bounds = log::Bounds { segment: options.segment_size, reserve: options.reserve };
+        let opened = recover::open(storage, bounds)?;
         let clock = Arc::new(DecisionClock::new(options.clock, opened.recovery.last_time));
         let health = Arc::new(health::Shared::default());
         let writer = writer::Writer::new(opened.log, folder, clock.clone(), health.clone(), options.node.clone());
         let jobs = writer.start(opened.open, opened.recovery.torn.as_ref())?;
         let slots = Arc::new(Semaphore::new(QUEUE));
-        Ok((Audit { jobs, slots, clock, health, key, node: options.node }, opened.recovery))
+        Ok((Audit { jobs, slots, clock, health, key, node: options.node, reserve: options.reserve }, opened.recovery))
     }
 
     /// Puts a denial on record; it is durable when this returns. The id is that of the record which stands for it: the
@@ -134,9 +141,21 @@ impl Audit {
     /// Dropping the future is safe: a decision that was written after all gets the outcome `client-closed`, with
     /// nothing sent.
     pub async fn permit(&self, record: DecisionRecord) -> Result<Recorded, RecordUnavailable> {
+        let place = self.place().await?;
+        self.permit_in(place, record).await
+    }
+
+    /// Waits for a place in the writer's queue. Nothing is asked of the writer yet: whoever is dropped while waiting
+    /// leaves no record behind.
+    pub async fn place(&self) -> Result<Place, RecordUnavailable> {
+        self.slots.clone().acquire_owned().await.map(Place).map_err(|_| RecordUnavailable::Closed)
+    }
+
+    /// [`Audit::permit`], with a place in the queue at hand: the record is the writer's as soon as this is polled.
+    pub async fn permit_in(&self, place: Place, record: DecisionRecord) -> Result<Recorded, RecordUnavailable> {
         let guard = (self.jobs.clone(), self.clock.clone());
         let record = Arc::new(record);
-        let mut recorded = self.ask(|slot, answer| Job::Permit { record, guard, slot, answer }).await?;
+        let mut recorded = self.ask_in(place, |slot, answer| Job::Permit { record, guard, slot, answer }).await?;
         recorded.delivered = true;
         Ok(recorded)
     }
@@ -153,12 +172,24 @@ impl Audit {
         self.ask(|slot, answer| Job::Note { event, slot, answer }).await
     }
 
-    /// The record of each minute: a heartbeat, and a clock step if there was one. The caller beats the time.
-    pub async fn heartbeat(&self, register_version: Version) -> Result<(), RecordUnavailable> {
-        if let Some(by) = self.clock.step() {
-            self.health.clock_stepped();
-            self.note(Lifecycle::ClockStep { by }).await?;
+    /// What is looked at each second: whether the wall clock stepped, which is put on record, and whether there is room
+    /// again. The caller beats the time.
+    pub async fn watch(&self) -> Result<(), RecordUnavailable> {
+        if self.health().no_room
+            && let Ok(slot) = self.slots.clone().try_acquire_owned()
+        {
+            // A writer that has ended has no room to find.
+            let _ = self.jobs.send(Job::Look { _slot: slot });
         }
+        let Some(by) = self.clock.step() else { return Ok(()) };
+        self.health.clock_stepped();
+        tracing::warn!(seconds = by.as_secs(), "the wall clock was set; decisions never run behind the newest record");
+        self.note(Lifecycle::ClockStep { by }).await
+    }
+
+    /// The record of each minute. The caller beats the time.
+    pub async fn heartbeat(&self, register_version: Version) -> Result<(), RecordUnavailable> {
+        self.watch().await?;
         let Health { permits, denials, would_denials, open, .. } = self.health();
         let clock_ahead = self.clock.ahead();
         let beat = Heartbeat { register_version, permits, denials, would_denials, open, clock_ahead };
@@ -185,6 +216,11 @@ impl Audit {
         QUEUE
     }
 
+    /// Free bytes on the disk that decisions leave alone.
+    pub fn reserve(&self) -> u64 {
+        self.reserve
+    }
+
     /// How the writer is.
     pub fn health(&self) -> Health {
         self.health.snapshot()
@@ -205,13 +241,25 @@ impl Audit {
         }
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(writer::Slot, writer::Answer<T>) -> Job) -> Result<T, RecordUnavailable> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(|_| RecordUnavailable::Closed)?;
+    async fn ask<T>(&self, job: impl FnOnce(job::Slot, job::Answer<T>) -> Job) -> Result<T, RecordUnavailable> {
+        let place = self.place().await?;
+        self.ask_in(place, job).await
+    }
+
+    async fn ask_in<T>(
+        &self,
+        place: Place,
+        job: impl FnOnce(job::Slot, job::Answer<T>) -> Job,
+    ) -> Result<T, RecordUnavailable> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(job(slot, answer)).map_err(|_| RecordUnavailable::Closed)?;
+        self.jobs.send(job(place.0, answer)).map_err(|_| RecordUnavailable::Closed)?;
         answered.await.unwrap_or(Err(RecordUnavailable::Closed))
     }
 }
+
+/// A place in the writer's queue.
+#[must_use = "it is given back when this is dropped"]
+pub struct Place(OwnedSemaphorePermit);
 
 /// Proof that a decision is on stable storage: without one, nothing is sent. Only the writer's acknowledgement makes
 /// it.

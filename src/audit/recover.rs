@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::frame::{self, Frame, Frames, HEADER, Header};
-use super::log::{End, Log};
+use super::log::{Bounds, End, Log};
 use super::storage::Storage;
 use super::{OpenFault, Recovery};
 use crate::policy::PastExchange;
@@ -45,12 +45,12 @@ pub(super) struct Opened {
 }
 
 /// Verifies and opens a log; begins one where there is none.
-pub(super) fn open(storage: Arc<dyn Storage>, segment_size: u64) -> Result<Opened, OpenFault> {
+pub(super) fn open(storage: Arc<dyn Storage>, bounds: Bounds) -> Result<Opened, OpenFault> {
     let scan = scan(&*storage)?;
     let torn = scan.torn.as_ref().map(|torn| cut(&*storage, torn)).transpose()?;
     let log = match scan.end {
-        Some(end) => Log::resume(storage, end, segment_size),
-        None => Log::create(storage, segment_size),
+        Some(end) => Log::resume(storage, end, bounds),
+        None => Log::create(storage, bounds),
     };
     let log = log.map_err(io_fault("log"))?;
     let memory = scan.memory;

@@ -24,6 +24,8 @@ pub trait Storage: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names of the folder durable.
     fn sync_folder(&self) -> io::Result<()>;
+    /// Bytes that are free for us on the file system.
+    fn free(&self) -> io::Result<u64>;
 }
 
 /// A file that is appended to.
@@ -94,13 +96,20 @@ impl Storage for Folder {
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        let room = rustix::fs::statvfs(&self.path)?;
+        // What only root may use is no room for us.
+        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+    }
 }
 
 struct SegmentFile(File);
 
 impl Segment for SegmentFile {
     fn allocate(&mut self, end: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, end) {
+        // A signal that comes meanwhile is no fault of the disk.
+        match rustix::io::retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, end)) {
             // A file system that cannot allocate ahead (NFS before 4.2) makes the write itself the test of room.
             Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             other => other.map_err(io::Error::from),

@@ -9,71 +9,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use uuid::Uuid;
+use tokio::sync::oneshot;
 
 use super::fold::{Fold, Folding};
-use super::frame::{BATCH, FRAME};
+use super::job::{Entry, Folded, Job, Tell, denial, own_denial};
 use super::log::{Log, WriteFault};
 use super::state::Folder;
-use super::{OpenFault, RecordUnavailable, Recorded, Torn, health};
+use super::{Cause, Latch, OpenFault, RecordUnavailable, Recorded, Torn, health};
 use crate::clock::DecisionClock;
 use crate::policy::{Decision, End};
-use crate::record::{DecisionRecord, Lifecycle, LifecycleRecord, OUTCOME_MARGIN, OutcomeRecord, Record, past};
+use crate::record::{Lifecycle, LifecycleRecord, Record, past};
 
 /// The most jobs in one batch: about a mebibyte of records.
 const MOST_JOBS: usize = 512;
-
-/// A place in the queue, held until the job is answered.
-pub(super) type Slot = OwnedSemaphorePermit;
-/// Where the answer goes.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, RecordUnavailable>>;
-
-/// What the writer is asked to do.
-pub(super) enum Job {
-    Denial {
-        record: Box<DecisionRecord>,
-        slot: Slot,
-        answer: Answer<Uuid>,
-    },
-    Permit {
-        record: Arc<DecisionRecord>,
-        guard: (UnboundedSender<Job>, Arc<DecisionClock>),
-        slot: Slot,
-        answer: Answer<Recorded>,
-    },
-    Note {
-        event: Lifecycle,
-        slot: Slot,
-        answer: Answer<()>,
-    },
-    Outcome {
-        record: Box<OutcomeRecord>,
-        room: u64,
-    },
-    Finish {
-        answer: oneshot::Sender<()>,
-    },
-}
-
-/// A record of the batch under way, and whom to tell.
-struct Entry {
-    record: Record,
-    tell: Tell,
-}
-
-enum Tell {
-    Denied(Uuid, Slot, Answer<Uuid>),
-    Permitted((UnboundedSender<Job>, Arc<DecisionClock>), Slot, Answer<Recorded>),
-    Noted(Slot, Answer<()>),
-    /// An outcome: nobody waits; its promised room is used up.
-    Closed(u64),
-    /// A record of the writer's own.
-    Nobody,
-}
-
-/// A denial that is folded into another record, answered together with the batch.
-type Folded = (Uuid, Slot, Answer<Uuid>);
 
 pub(super) struct Writer {
     log: Log,
@@ -84,6 +32,8 @@ pub(super) struct Writer {
     node: Arc<str>,
     log_name: String,
     fold: Fold,
+    /// Closing records of foldings that found no room, to be written before anything else.
+    owed: Vec<Entry>,
     /// Records refused for lack of room since there was room last.
     refused: u64,
 }
@@ -97,7 +47,7 @@ impl Writer {
         node: Arc<str>,
     ) -> Writer {
         let log_name = format!("tasrih/{node}");
-        Writer { log, folder, clock, health, node, log_name, fold: Fold::default(), refused: 0 }
+        Writer { log, folder, clock, health, node, log_name, fold: Fold::default(), owed: Vec::new(), refused: 0 }
     }
 
     /// Writes what recovery leaves to be said, then starts the thread.
@@ -117,7 +67,8 @@ impl Writer {
         let interrupted = open.len() as u64;
         for decision in open {
             let record = past::Interrupted::new(&decision, time)
-                .map_err(|fault| RecordUnavailable::Latched(fault.to_string()))?;
+                .map_err(|fault| Latch { cause: Cause::LatchedOther, fault: fault.to_string() })
+                .map_err(RecordUnavailable::Latched)?;
             entries.push(Entry { record: Record::Interrupted(Box::new(record)), tell: Tell::Nobody });
         }
         entries.push(self.own(Lifecycle::Start { interrupted }));
@@ -148,7 +99,8 @@ impl Writer {
             left.push(job);
         }
         self.write(left);
-        let mut last: Vec<Entry> = self.fold.all(self.clock.now()).into_iter().map(own_denial).collect();
+        let mut last = std::mem::take(&mut self.owed);
+        last.extend(self.fold.all(self.clock.now()).into_iter().map(own_denial));
         last.push(self.own(Lifecycle::Stop));
         // A log that cannot take the stop record ends without one, as it would in a crash.
         let _ = self.append(&last);
@@ -160,7 +112,8 @@ impl Writer {
 
     /// Writes a batch and tells everyone; gives back who asked for the end, if someone did.
     fn write(&mut self, jobs: Vec<Job>) -> Option<oneshot::Sender<()>> {
-        let mut entries: Vec<Entry> = self.fold.due(self.clock.now()).into_iter().map(own_denial).collect();
+        let mut entries = std::mem::take(&mut self.owed);
+        entries.extend(self.fold.due(self.clock.now()).into_iter().map(own_denial));
         let (mut folded, mut finish) = (Vec::new(), None);
         for job in jobs {
             match job {
@@ -179,24 +132,40 @@ impl Writer {
                 Job::Outcome { record, room } => {
                     entries.push(Entry { record: Record::Outcome(record), tell: Tell::Closed(room) });
                 }
+                Job::Look { .. } => {}
                 Job::Finish { answer } => finish = Some(answer),
             }
         }
+        let entries = self.keep_reserve(entries);
         self.commit(entries, folded);
         finish
     }
 
-    fn commit(&mut self, mut entries: Vec<Entry>, folded: Vec<Folded>) {
+    /// Refuses decisions while the disk is down to its reserve; what remains may use it.
+    fn keep_reserve(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let decides = entries.iter().any(Entry::is_decision);
+        if !decides && self.refused == 0 {
+            return entries;
+        }
+        if self.log.is_above_reserve() {
+            if self.refused > 0 {
+                entries.insert(0, self.own(Lifecycle::RoomAgain { refused: self.refused }));
+            }
+            return entries;
+        }
+        let (decisions, others): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Entry::is_decision);
+        self.refuse_for_room(decisions);
+        others
+    }
+
+    fn commit(&mut self, entries: Vec<Entry>, folded: Vec<Folded>) {
         if entries.is_empty() {
             return self.answer_folded(folded, Ok(()));
         }
-        let asks = entries.iter().any(|entry| !matches!(entry.tell, Tell::Closed(_)));
-        if self.refused > 0 && asks {
-            entries.insert(0, self.own(Lifecycle::RoomAgain { refused: self.refused }));
-        }
+        let mends = entries.iter().any(Entry::tells_room_again);
         match self.append(&entries) {
             Ok(rooms) => {
-                self.refused = if asks { 0 } else { self.refused };
+                self.refused = if mends { 0 } else { self.refused };
                 self.tell_health();
                 self.acknowledge(entries, &rooms);
                 self.answer_folded(folded, Ok(()));
@@ -210,14 +179,19 @@ impl Writer {
         }
     }
 
-    /// There is no room for what asks; the outcomes among them have theirs.
+    /// There is no room for what asks; the outcomes among them have theirs, and the counts of foldings can wait.
     fn commit_outcomes_alone(&mut self, entries: Vec<Entry>, folded: Vec<Folded>) {
-        let is_outcome = |entry: &Entry| matches!(entry.tell, Tell::Closed(_));
-        let (outcomes, asking): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_outcome);
-        self.refused += asking.len() as u64;
-        self.tell_health();
-        asking.into_iter().for_each(|entry| self.refuse(entry, &RecordUnavailable::NoRoom));
-        self.answer_folded(folded, Err(RecordUnavailable::NoRoom));
+        let (mut outcomes, mut asking) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry.tell {
+                Tell::Closed(_) => outcomes.push(entry),
+                Tell::Nobody if matches!(entry.record, Record::Decision(_)) => self.owed.push(entry),
+                Tell::Nobody => {}
+                Tell::Denied(..) | Tell::Permitted(..) | Tell::Noted(..) => asking.push(entry),
+            }
+        }
+        self.refuse_for_room(asking);
+        self.answer_folded(folded, Ok(()));
         if outcomes.is_empty() {
             return;
         }
@@ -281,6 +255,12 @@ impl Writer {
         };
     }
 
+    fn refuse_for_room(&mut self, asking: Vec<Entry>) {
+        self.refused += asking.len() as u64;
+        self.tell_health();
+        asking.into_iter().for_each(|entry| self.refuse(entry, &RecordUnavailable::NoRoom));
+    }
+
     fn refuse(&mut self, entry: Entry, why: &RecordUnavailable) {
         self.health.unavailable.fetch_add(1, Relaxed);
         match entry.tell {
@@ -294,27 +274,32 @@ impl Writer {
         }
     }
 
+    /// A denial that is folded needs no room of its own, if the record that it is folded into found room.
     fn answer_folded(&self, folded: Vec<Folded>, result: Result<(), RecordUnavailable>) {
         for (id, _, answer) in folded {
+            let result = match self.refused == 0 || self.fold.is_open(id) {
+                true => result.clone(),
+                false => result.clone().and(Err(RecordUnavailable::NoRoom)),
+            };
             if result.is_ok() {
                 self.health.denials.fetch_add(1, Relaxed);
             }
-            let _ = answer.send(result.clone().map(|()| id));
+            let _ = answer.send(result.map(|()| id));
         }
     }
 
     fn unavailable(&self, fault: &WriteFault) -> RecordUnavailable {
         match fault {
             WriteFault::NoRoom => RecordUnavailable::NoRoom,
-            WriteFault::Latched(fault) => {
-                self.health.latch(fault);
-                RecordUnavailable::Latched(fault.clone())
+            WriteFault::Latched(latch) => {
+                self.health.latch(latch);
+                RecordUnavailable::Latched(latch.clone())
             }
         }
     }
 
     fn tell_health(&self) {
-        self.health.no_room.store(self.refused > 0, Relaxed);
+        self.health.no_room(self.refused > 0);
         self.health.sequence.store(self.log.sequence(), Relaxed);
         self.health.synced.store(self.log.synced(), Relaxed);
     }
@@ -323,24 +308,4 @@ impl Writer {
         let record = LifecycleRecord { time: self.clock.now(), node: self.node.clone(), event };
         Entry { record: Record::Lifecycle(record), tell: Tell::Nobody }
     }
-}
-
-impl Entry {
-    /// Bytes that the outcome of this entry may take, in a batch of its own.
-    fn promised(&self, decision: usize) -> u64 {
-        match self.tell {
-            Tell::Permitted(..) => BATCH + FRAME + (decision + OUTCOME_MARGIN) as u64,
-            Tell::Denied(..) | Tell::Noted(..) | Tell::Closed(_) | Tell::Nobody => 0,
-        }
-    }
-}
-
-fn denial(record: DecisionRecord, slot: Slot, answer: Answer<Uuid>) -> Entry {
-    let id = record.exchange.id;
-    Entry { record: Record::Decision(Arc::new(record)), tell: Tell::Denied(id, slot, answer) }
-}
-
-/// The closing record of a folding.
-fn own_denial(record: DecisionRecord) -> Entry {
-    Entry { record: Record::Decision(Arc::new(record)), tell: Tell::Nobody }
 }

@@ -12,7 +12,7 @@ use std::slice;
 use ipnetwork::IpNetwork;
 use serde_json::Value as Json;
 
-use super::{Entry, Interception, Limits, Listener, Loaded, Resolver, Root, Settings, Upstream};
+use super::{Disk, Entry, Interception, Limits, Listener, Loaded, Resolver, Root, Settings, Upstream};
 use crate::destination::{Host, HostName};
 use crate::register::document::{self, Node, Scalar, Value};
 use crate::register::fault::{Collector, Faults, Place, Problem, Text};
@@ -49,6 +49,7 @@ fn settings(node: &Node, collector: &Collector<'_>) -> Settings {
         upstream: fields.map("upstream", "the way upstream", upstream).unwrap_or(default.upstream),
         internal_destinations: internal_destinations(&mut fields),
         limits: fields.map("limits", "the limits", limits).unwrap_or(default.limits),
+        disk: fields.map("disk", "the bounds on the disk", disk).unwrap_or(default.disk),
         state: fields.or_default("state", default.state, path),
     };
     fields.not_built("users", "sources are known by their network so far");
@@ -218,6 +219,23 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     keep_order(fields, ("hold_memory", read.hold_memory), ("hold", read.hold));
     keep_order(fields, ("hold", read.hold), ("held_total", read.held_total));
     Some(read)
+}
+
+fn disk(fields: &mut Fields<'_>) -> Option<Disk> {
+    let default = Disk::default();
+    Some(Disk {
+        reserve: fields.or_default("reserve", default.reserve, scalar::size),
+        segment: fields.or_default("segment", default.segment, segment),
+    })
+}
+
+fn segment(scalar: &Scalar) -> Read<u64> {
+    let (bytes, canonical) = scalar::size(scalar)?;
+    match (64 << 10..=1 << 30).contains(&bytes) {
+        true => Ok((bytes, canonical)),
+        false => Err(Problem::new(format!("a segment of `{}` is not between 64KiB and 1GiB", scalar.text))
+            .hint("`64MiB`, the default, suits most disks")),
+    }
 }
 
 /// The second of two sizes may not be below the first; the fault stands at the one that is written.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub internal_destinations: Vec<IpNetwork>,
     /// Bounds of everything that holds a peer's data.
     pub limits: Limits,
+    /// Bounds of the log on its disk.
+    pub disk: Disk,
     /// Folder of the log, its keys and its lock.
     pub state: PathBuf,
 }
@@ -119,6 +121,16 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// Bounds of the log on its disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Free room that decisions leave alone: below it they are refused, and only what is open is closed.
+    pub reserve: u64,
+    /// A segment file that would grow beyond this is followed by a new one; from 64 KiB, as a record may have 60,000
+    /// bytes, to 1 GiB, as a start reads each file whole.
+    pub segment: u64,
+}
+
 impl Default for Settings {
     /// The settings without a file, which are those of a file without keys (DESIGN §4b).
     fn default() -> Settings {
@@ -130,6 +142,7 @@ impl Default for Settings {
             upstream: Upstream::default(),
             internal_destinations: Vec::new(),
             limits: Limits::default(),
+            disk: Disk::default(),
             state: PathBuf::from("var"),
         }
     }
@@ -144,6 +157,12 @@ impl Default for Interception {
 impl Default for Upstream {
     fn default() -> Upstream {
         Upstream { roots: vec![Root::System], hosts: BTreeMap::new(), resolver: Resolver::System }
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk { reserve: 64 << 20, segment: 64 << 20 }
     }
 }
 

@@ -29,6 +29,7 @@ interception: {certificate: certs/ca.pem, key: certs/ca.key}
 upstream: {roots: [system], hosts: {}, resolver: system}
 internal_destinations: []
 limits: {hold_memory: 1MiB, hold: 64MiB, held_total: 1GiB, connections: 10000, header_time: PT10S, idle: PT60S, drain: PT10S}
+disk: {reserve: 64MiB, segment: 64MiB}
 state: var
 "#;
     assert_eq!(settings(written), Settings::default());
@@ -47,6 +48,7 @@ interception: {certificate: /etc/tasrih/ca.pem, key: /etc/tasrih/ca.key}
 upstream: {roots: [/etc/tasrih/partner.pem, system], hosts: {Intake.Ministry-A.example.: [10.0.0.7, "2001:db8::7"]}}
 internal_destinations: [10.30.0.0/16, 192.168.7.9]
 limits: {hold_memory: 64KiB, hold: 4MiB, held_total: 256MiB, connections: 500, header_time: PT5S, idle: PT2M, drain: PT1M}
+disk: {reserve: 1GiB, segment: 64KiB}
 state: /var/lib/tasrih
 "#,
     );
@@ -54,6 +56,7 @@ state: /var/lib/tasrih
     let names: Vec<&str> = read.listeners.iter().map(|listener| listener.name.as_str()).collect();
     assert_eq!(names, ["10.0.0.1:3128", "six"]);
     assert_eq!(read.admin.port(), 9999);
+    assert_eq!((read.disk.reserve, read.disk.segment), (1 << 30, 64 << 10));
     assert_eq!(read.upstream.roots, [Root::File("/etc/tasrih/partner.pem".into()), Root::System]);
     let hosts: Vec<(&str, usize)> =
         read.upstream.hosts.iter().map(|(name, list)| (name.as_str(), list.len())).collect();
@@ -131,6 +134,8 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("limits: {idle: 60}", &["`60` is not a duration", "ISO 8601"]),
     ("limits: {idle: PT0S}", &["`PT0S` is not a duration"]),
     ("limits: {holds: 1MiB}", &["unknown key `holds` in the limits", "did you mean `hold`?"]),
+    ("disk: {segment: 63KiB}", &["`63KiB` is not between 64KiB and 1GiB"]),
+    ("disk: {reserve: 10%}", &["`10%` is not a size"]),
     ("state: ''", &["the text is empty"]),
     ("state:", &["`state` has no value"]),
     ("state: &here var", &["an anchor (`&here`) is not read"]),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prometheus::{Encoder, HistogramTimer, IntGauge, TextEncoder};
 
-use crate::audit::Health;
+use crate::audit::{Cause, Health};
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 
 mod declared;
@@ -152,8 +152,10 @@ impl Metrics {
     pub fn record_is(&self, health: &Health, ahead: Duration) {
         let series = &self.0;
         series.record_available.set(health.is_ready().into());
-        series.record_fault.with_label_values(&["no-room"]).set(health.no_room.into());
-        series.record_fault.with_label_values(&["latched"]).set(health.fault.is_some().into());
+        for cause in Cause::ALL {
+            let is_so = (cause == Cause::NoRoom && health.no_room) || health.cause() == Some(cause);
+            series.record_fault.with_label_values(&[cause.as_str()]).set(is_so.into());
+        }
         series.record_reserved.set(signed(health.reserved));
         series.record_durable.set(signed(health.synced));
         series.record_durable_at.set(health.durable_at);
@@ -176,6 +178,11 @@ impl Metrics {
         let result = if is_taken { "taken" } else { "refused" };
         self.0.reloads.with_label_values(&[result]).inc();
         self.0.reload_refused.set((!is_taken).into());
+    }
+
+    /// Free bytes on the file system of the state folder that decisions leave alone.
+    pub fn set_record_reserve(&self, reserve: u64) {
+        self.0.record_reserve.set(signed(reserve));
     }
 
     /// Room on the file system of the state folder, in bytes: free for us, and in all.

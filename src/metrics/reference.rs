@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::series::{CAUSES, Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES};
+use super::series::{Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES};
 use super::{Carriage, Direction, Metrics, Side};
+use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason};
 
 const HEAD: &str = "\
@@ -54,7 +55,7 @@ fn labels() -> Vec<(&'static str, String)> {
     let reasons = [NO_REASON].into_iter().chain(Reason::ALL.map(Reason::as_str));
     vec![
         ("carriage", words(Carriage::ALL.map(Carriage::as_str))),
-        ("cause", words(CAUSES)),
+        ("cause", words(Cause::ALL.map(Cause::as_str))),
         ("decision", words(Decision::ALL.map(Decision::as_str))),
         ("direction", words(Direction::ALL.map(Direction::as_str))),
         ("end", words(End::ALL.map(End::as_str))),

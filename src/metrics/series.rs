@@ -14,6 +14,7 @@ use prometheus::{
 
 use super::recipients::Shown;
 use super::{Carriage, Direction, Side};
+use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
 
@@ -27,8 +28,6 @@ pub(super) const KINDS: [&str; 5] = ["processing", "source", "recipient", "trans
 pub(super) const SCOPES: [&str; 4] = ["register", "source", "transfer", "allowance"];
 /// What became of a register read again, as the label `result`.
 const RELOADS: [&str; 2] = ["taken", "refused"];
-/// Why records cannot be written, as the label `cause`.
-pub(super) const CAUSES: [&str; 2] = ["no-room", "latched"];
 /// The stages whose decisions are timed; the last stage, the record, is the commit.
 pub(super) const STAGES: [Stage; 3] = [Stage::Head, Stage::Connection, Stage::Body];
 
@@ -81,6 +80,7 @@ pub(super) struct Series {
     pub(super) record_durable: IntGauge,
     pub(super) record_durable_at: IntGauge,
     pub(super) record_reserved: IntGauge,
+    pub(super) record_reserve: IntGauge,
     pub(super) state_free: IntGauge,
     pub(super) state_size: IntGauge,
     pub(super) clock_steps: IntCounter,
@@ -170,7 +170,7 @@ impl Series {
                 .gauge("record_available", "1 while records can be written; at 0 everything is refused."),
             record_fault: make.gauges(
                 "record_fault",
-                "1 while this cause keeps records from being written; `latched` lasts until restart.",
+                "1 while this cause keeps records from being written; `no-room` mends itself, the others last until restart.",
                 &["cause"],
             ),
             record_commit: make.histogram(
@@ -188,6 +188,10 @@ impl Series {
             record_durable_at: make.gauge(
                 "record_durable_timestamp_seconds",
                 "When a batch was last synced; the heartbeat keeps it younger than about a minute.",
+            ),
+            record_reserve: make.gauge(
+                "record_reserve_bytes",
+                "Free bytes that decisions leave alone (`disk.reserve`); below them they are refused.",
             ),
             record_reserved: make.gauge(
                 "record_reserved_bytes",
@@ -289,11 +293,10 @@ impl Series {
             self.handshake.with_label_values(&[side.as_str()]);
             self.handshake_failures.with_label_values(&[side.as_str()]);
         }
-        for (gauges, labels) in
-            [(&self.record_fault, &CAUSES[..]), (&self.declarations, &KINDS[..]), (&self.observe_in_force, &SCOPES[..])]
-        {
+        for (gauges, labels) in [(&self.declarations, &KINDS[..]), (&self.observe_in_force, &SCOPES[..])] {
             labels.iter().for_each(|label| drop(gauges.with_label_values(&[label])));
         }
+        Cause::ALL.iter().for_each(|cause| drop(self.record_fault.with_label_values(&[cause.as_str()])));
         self.transfer_at_zero(OTHER);
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tasrih::audit::{Audit, Options, RecordUnavailable};
+use tasrih::audit::storage::Storage;
+use tasrih::audit::{Audit, Cause, Options, RecordUnavailable};
 use tasrih::clock::ManualClock;
 use tasrih::policy::{Decision, End};
 use tasrih::record::past::{Kind, Past};
@@ -104,7 +105,7 @@ async fn too_little_room_refuses_decisions_keeps_outcomes_and_mends() {
     };
     assert_eq!(refusal, RecordUnavailable::NoRoom);
     assert_eq!(audit.deny(denial(noon())).await, Err(RecordUnavailable::NoRoom));
-    assert!(audit.health().no_room && audit.health().fault.is_none());
+    assert!(audit.health().no_room && audit.health().latch.is_none());
 
     let permits = open.len();
     assert!(permits > 0);
@@ -122,6 +123,73 @@ async fn too_little_room_refuses_decisions_keeps_outcomes_and_mends() {
 }
 
 #[tokio::test]
+async fn decisions_leave_the_reserve_to_what_is_open_and_to_the_proxy_itself() {
+    let disk = Forgetful::default();
+    let state = tempfile::tempdir().unwrap();
+    let reserve = 2 << 20;
+    let options = Options { reserve, storage: Some(Arc::new(disk.clone())), ..Options::default() };
+    let (audit, _) = Audit::open(state.path(), options).unwrap();
+    for _ in 0..61 {
+        audit.deny(denial(noon())).await.unwrap();
+    }
+    let opening = audit.deny(denial(noon())).await.unwrap();
+    let open = audit.permit(permit(noon())).await.unwrap();
+    disk.faults(|faults| faults.room = Some(1 << 40));
+    let taken = (1 << 40) - disk.free().unwrap();
+    // The reserve and no more, which is enough; then a byte less.
+    disk.faults(|faults| faults.room = Some(taken + reserve));
+    audit.permit(permit(noon())).await.map(drop).unwrap();
+    disk.faults(|faults| faults.room = Some(taken + reserve - 1));
+    assert_eq!(audit.permit(permit(noon())).await.map(drop), Err(RecordUnavailable::NoRoom));
+    let unlike = DecisionRecord { reason: Some(tasrih::policy::Reason::TooFrequent), ..denial(noon()) };
+    assert_eq!(audit.deny(unlike).await, Err(RecordUnavailable::NoRoom));
+    assert_eq!(audit.health().cause(), Some(Cause::NoRoom));
+    // What is open is closed, the proxy goes on telling of itself, and a like denial needs no room of its own.
+    let outcome = open.outcome(End::Answered);
+    audit.close(open, outcome);
+    assert_eq!(audit.deny(denial(noon())).await, Ok(opening));
+    audit.heartbeat(Version("ab".into())).await.unwrap();
+    assert_eq!(audit.health().cause(), Some(Cause::NoRoom), "a heartbeat uses the reserve and mends nothing");
+
+    disk.faults(|faults| faults.room = None);
+    audit.watch().await.unwrap();
+    audit.heartbeat(Version("ab".into())).await.unwrap();
+    assert!(audit.health().is_ready(), "a look is enough; no exchange has to be refused for it");
+    audit.finish().await;
+    let words = kinds(&on(&disk));
+    assert_eq!(words.iter().filter(|word| ["answered", "heartbeat", "room-again"].contains(&word.as_str())).count(), 4);
+    let folded: u64 =
+        on(&disk).iter().filter(|past| past.decision == Some(Decision::Denial)).map(|past| past.count).sum();
+    assert_eq!(folded, 63);
+}
+
+#[tokio::test]
+async fn the_count_of_a_folding_waits_for_room() {
+    let disk = Forgetful::default();
+    let state = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::at(noon()));
+    let storage: Option<Arc<dyn Storage>> = Some(Arc::new(disk.clone()));
+    let options = Options { clock: clock.clone(), storage, reserve: 0, ..Options::default() };
+    let (audit, _) = Audit::open(state.path(), options).unwrap();
+    for _ in 0..100 {
+        audit.deny(denial(audit.clock().now())).await.unwrap();
+    }
+    disk.faults(|faults| faults.room = Some(0));
+    clock.advance(Duration::from_secs(61));
+    // Fills what was allocated ahead, until even a heartbeat finds no room.
+    while audit.heartbeat(Version("ab".into())).await.is_ok() {
+        if audit.health().sequence > 20_000 {
+            panic!("the disk does not get full");
+        }
+    }
+    disk.faults(|faults| faults.room = None);
+    audit.finish().await;
+    let count: u64 =
+        on(&disk).iter().filter(|past| past.decision == Some(Decision::Denial)).map(|past| past.count).sum();
+    assert_eq!(count, 100);
+}
+
+#[tokio::test]
 async fn a_failed_write_or_sync_latches_until_restart() {
     for sync in [false, true] {
         let disk = Forgetful::default();
@@ -132,7 +200,7 @@ async fn a_failed_write_or_sync_latches_until_restart() {
         assert!(matches!(refusal, Err(RecordUnavailable::Latched(_))), "{refusal:?}");
         disk.faults(|faults| (faults.fail_append, faults.fail_sync) = (false, false));
         assert!(audit.deny(denial(noon())).await.is_err(), "the latch holds though the disk works again");
-        assert!(audit.health().fault.is_some() && !audit.health().is_ready());
+        assert!(audit.health().cause() == Some(Cause::LatchedEio) && !audit.health().is_ready());
         let acknowledged = recorded.id().to_string();
         drop(recorded);
         audit.finish().await;

@@ -59,7 +59,7 @@ async fn declarations_and_bounds_are_shown_from_the_start() {
         ("tasrih_observe_in_force{scope=\"register\"}", 0.0),
         ("tasrih_declarations{kind=\"transfer\"}", 3.0),
         ("tasrih_record_available", 1.0),
-        ("tasrih_record_fault{cause=\"latched\"}", 0.0),
+        ("tasrih_record_fault{cause=\"latched-eio\"}", 0.0),
     ] {
         assert_eq!(value(&house, name).await, expected, "{name}");
     }

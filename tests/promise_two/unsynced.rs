@@ -94,6 +94,10 @@ impl Storage for Careless {
     fn sync_folder(&self) -> io::Result<()> {
         self.inner.sync_folder()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        self.inner.free()
+    }
 }
 
 impl Segment for CarelessSegment {

@@ -72,6 +72,10 @@ impl Storage for Flaky {
     fn sync_folder(&self) -> io::Result<()> {
         self.folder().sync_folder()
     }
+
+    fn free(&self) -> io::Result<u64> {
+        self.folder().free()
+    }
 }
 
 struct FlakySegment {

@@ -145,6 +145,11 @@ impl Storage for Forgetful {
         }
         Ok(())
     }
+
+    fn free(&self) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.faults.room.map_or(u64::MAX, |room| room.saturating_sub(state.allocated())))
+    }
 }
 
 struct Handle {
