@@ -20,8 +20,8 @@ use super::request::Door;
 use super::{Corridor, stopped};
 use crate::audit::Recorded;
 use crate::metrics::{Carriage, Direction, Open};
-use crate::policy::{CandidateKind, Decision, Denial, End, Reason, Reservations, Sent, Stage, Verdict};
-use crate::record::OutcomeRecord;
+use crate::policy::{CandidateKind, Decision, Denial, End, EntryPoint, Reason, Reservations, Sent, Stage, Verdict};
+use crate::record::{DecisionRecord, OutcomeRecord};
 use crate::register::{Id, Register};
 
 /// How often an exchange that is under way is judged again.
@@ -92,24 +92,11 @@ impl Guard {
 
     /// Gives back what is answered: the denial with the id of the record that stands for it.
     async fn deny(&mut self, denial: Denial) -> (Denial, Uuid) {
-        let record = self.account.denial(&denial, self.corridor.now());
-        // From here on the record is the writer's: a dropped future must not write a second one.
+        let owed = Owed::of(self, denial);
+        // A task of its own writes and counts it: what happens to this future does not matter any more.
         self.state = State::Over;
-        self.count(Decision::Denial, Some(denial.reason), furthest(&denial));
-        if let Some(transfer) = furthest(&denial).or_else(|| on_the_way(&denial)) {
-            self.corridor.metrics.transfer_went(transfer, false);
-        }
-        let asked = Instant::now();
-        match self.corridor.audit.deny(record).await {
-            Ok(id) => {
-                self.corridor.metrics.record_committed(asked.elapsed());
-                (denial, id)
-            }
-            Err(unavailable) => {
-                tracing::error!(%unavailable, "a denial could not be recorded");
-                (record_unavailable(unavailable.to_string()), self.id())
-            }
-        }
+        let written = tokio::spawn(owed.write()).await;
+        written.unwrap_or_else(|_| (record_unavailable("the proxy ended before the record".to_owned()), self.id()))
     }
 
     /// Records the decision to let through. Only after this may a byte leave.
@@ -122,13 +109,18 @@ impl Guard {
         if let Err(end) = verdict.recheck(self.register(), self.corridor.now()) {
             return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
         }
+        // Who leaves while waiting here has left before the decision.
+        let place = match self.corridor.audit.place().await {
+            Ok(place) => place,
+            Err(unavailable) => return Err(verdict.denial(record_unavailable(unavailable.to_string()))),
+        };
         let decision = self.account.decision(&verdict, self.corridor.now());
         let transfer = verdict.transfer().map(|transfer| transfer.id.clone());
         // If this future is dropped now, the writer closes what it has recorded.
         self.state = State::Over;
         let (outcome, reason) = (decision.decision, decision.reason);
         let asked = Instant::now();
-        let recorded = match self.corridor.audit.permit(decision).await {
+        let recorded = match self.corridor.audit.permit_in(place, decision).await {
             Ok(recorded) => {
                 self.corridor.metrics.record_committed(asked.elapsed());
                 recorded
@@ -177,11 +169,7 @@ impl Guard {
     /// Ends when the exchange may not go on: the proxy stops, or it is judged again, as each second, and an order or the
     /// end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
-        let verdict = match &self.state {
-            State::Sending(sending) => Some(sending.verdict.clone()),
-            State::Judging | State::Over => None,
-        };
-        let corridor = self.corridor.clone();
+        let (verdict, corridor) = (self.verdict(), self.corridor.clone());
         async move {
             let Some(verdict) = verdict else { return pending().await };
             let mut halt = corridor.halt.clone();
@@ -207,6 +195,14 @@ impl Guard {
     pub fn sending(&self) -> Option<(&Recorded, Arc<Progress>)> {
         match &self.state {
             State::Sending(sending) => Some((&sending.recorded, sending.progress.clone())),
+            State::Judging | State::Over => None,
+        }
+    }
+
+    /// What was let through. `None` before [`Guard::permit`].
+    pub fn verdict(&self) -> Option<Arc<Verdict>> {
+        match &self.state {
+            State::Sending(sending) => Some(sending.verdict.clone()),
             State::Judging | State::Over => None,
         }
     }
@@ -313,16 +309,52 @@ impl Guard {
             false => "the client closed its connection before the decision",
         };
         let left = Denial::new(Reason::ClientClosed, Stage::Head).with_detail(detail);
-        let record = self.account.denial(&left, self.corridor.now());
+        let owed = Owed::of(self, left);
         self.state = State::Over;
-        self.count(Decision::Denial, Some(Reason::ClientClosed), None);
-        let Ok(runtime) = Handle::try_current() else { return };
-        // The corridor and not only the log is held: while someone holds it, a stop waits.
-        let corridor = self.corridor.clone();
-        runtime.spawn(async move {
-            if let Err(unavailable) = corridor.audit.deny(record).await {
-                tracing::error!(%unavailable, "a client that left could not be recorded");
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(owed.write());
+        }
+    }
+}
+
+/// A denial that is not on record yet. It holds the corridor and not only the log: while someone does, a stop waits.
+struct Owed {
+    corridor: Arc<Corridor>,
+    entry: EntryPoint,
+    id: Uuid,
+    denial: Denial,
+    record: DecisionRecord,
+}
+
+impl Owed {
+    fn of(guard: &Guard, denial: Denial) -> Owed {
+        let record = guard.account.denial(&denial, guard.corridor.now());
+        let entry = guard.account.exchange().entry;
+        Owed { corridor: guard.corridor.clone(), entry, id: guard.id(), denial, record }
+    }
+
+    /// Puts it on record, and counts what is answered: where the record fails, that is the reason.
+    async fn write(self) -> (Denial, Uuid) {
+        let Owed { corridor, entry, id, denial, record } = self;
+        let metrics = &corridor.metrics;
+        if let Some(transfer) = furthest(&denial).or_else(|| on_the_way(&denial)) {
+            metrics.transfer_went(transfer, false);
+        }
+        let (asked, transfer) = (Instant::now(), furthest(&denial).cloned());
+        let (answered, id) = match corridor.audit.deny(record).await {
+            Ok(id) => {
+                metrics.record_committed(asked.elapsed());
+                (denial, id)
             }
-        });
+            Err(unavailable) => {
+                tracing::debug!(%unavailable, reason = denial.reason.as_str(), "a denial could not be recorded");
+                (record_unavailable(unavailable.to_string()), id)
+            }
+        };
+        metrics.decided(Decision::Denial, Some(answered.reason), entry);
+        if let Some(transfer) = transfer {
+            metrics.transfer_decided(&transfer, Decision::Denial, corridor.now());
+        }
+        (answered, id)
     }
 }
