@@ -13,7 +13,9 @@ use http_body_util::{BodyExt, Empty};
 use tasrih::audit::{Audit, Options, Recorded};
 use tasrih::destination::{AddressRules, Destination, Host, RequestPath, Scheme};
 use tasrih::inspect::Findings;
-use tasrih::policy::{self, Decision, DeclaredBody, Digest, EntryPoint, Head, Ledger, Peer, Pinned, Stage, TlsVersion};
+use tasrih::policy::{
+    self, ConnectionFacts, Decision, DeclaredBody, Digest, EntryPoint, Head, Ledger, Peer, Pinned, Stage, TlsVersion,
+};
 use tasrih::record::{DecisionRecord, Exchange};
 use tasrih::register::compile::{Text, compile};
 use tasrih::register::{Mode, Register};
@@ -120,7 +122,7 @@ async fn a_connection_that_authenticates_itself_is_not_shared() {
     let (mut connection, _) = dialer.open(&recipient.pinned(&[HERE])).await.expect("a connection");
     let mut request = get();
     request.headers_mut().insert("authorization", "NTLM TlRMTVNTUAAB".parse().expect("a value"));
-    let response = connection.send(&evidence.recorded().await, request).await.expect("an answer");
+    let response = connection.send(&evidence.recorded().await, request, |_| true).await.expect("an answer");
     response.into_body().collect().await.expect("a body");
     connection.release();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -145,10 +147,26 @@ async fn a_replaced_connection_must_show_the_identity_that_was_judged() {
     let (mut connection, _) = dialer(&[&issuing]).open(&recipient.pinned(&[HERE])).await.expect("a connection");
     tokio::time::sleep(Duration::from_millis(100)).await;
     recipient.change_key(&issuing);
-    let fault = connection.send(&evidence.recorded().await, get()).await.expect_err("another key");
+    let judged = connection.facts().tls.clone();
+    let same = |facts: &ConnectionFacts| facts.tls == judged;
+    let fault = connection.send(&evidence.recorded().await, get(), same).await.expect_err("another key");
     assert!(matches!(fault, SendFault::OtherIdentity(_)), "{fault:?}");
     assert!(!fault.bytes_may_have_left());
     assert_eq!(recipient.received().len(), 0);
+}
+
+#[tokio::test]
+async fn a_replaced_connection_may_show_another_key_that_is_accepted() {
+    let issuing = Issuing::new("recipients' root").expect("an authority");
+    let recipient = Recipient::tls(HERE, Manner::CloseUnused(1), &issuing, NAME).await;
+    let evidence = Evidence::new().await;
+    let (mut connection, judged) = dialer(&[&issuing]).open(&recipient.pinned(&[HERE])).await.expect("a connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    recipient.change_key(&issuing);
+    connection.send(&evidence.recorded().await, get(), |_| true).await.expect("an answer");
+    let key = |facts: &ConnectionFacts| facts.tls.as_ref().and_then(|tls| tls.spki_sha256);
+    assert_ne!(key(connection.facts()), key(&judged), "what is known of the connection is what it shows now");
+    assert_eq!((recipient.connections(), recipient.received().len()), (2, 1));
 }
 
 #[tokio::test]
@@ -156,7 +174,7 @@ async fn a_request_that_may_have_left_is_never_sent_again() {
     let recipient = Recipient::plain(HERE, Manner::Hang).await;
     let evidence = Evidence::new().await;
     let (mut connection, _) = dialer(&[]).open(&recipient.pinned(&[HERE])).await.expect("a connection");
-    let fault = connection.send(&evidence.recorded().await, get()).await.expect_err("no answer");
+    let fault = connection.send(&evidence.recorded().await, get(), |_| true).await.expect_err("no answer");
     assert!(matches!(fault, SendFault::Failed(_)), "{fault:?}");
     assert!(fault.bytes_may_have_left());
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -179,7 +197,7 @@ async fn answers_that_two_readers_could_frame_in_two_ways_are_refused() {
         let recipient = Recipient::plain(HERE, Manner::Answer(answer)).await;
         let dialer = dialer(&[]);
         let (mut connection, _) = dialer.open(&recipient.pinned(&[HERE])).await.expect("a connection");
-        let answered = connection.send(&evidence.recorded().await, get()).await;
+        let answered = connection.send(&evidence.recorded().await, get(), |_| true).await;
         assert!(answered.is_err(), "{answer:?} passed");
         connection.release();
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -188,7 +206,7 @@ async fn answers_that_two_readers_could_frame_in_two_ways_are_refused() {
     let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
     let recipient = Recipient::plain(HERE, Manner::Answer(early)).await;
     let (mut connection, _) = dialer(&[]).open(&recipient.pinned(&[HERE])).await.expect("a connection");
-    let answered = connection.send(&evidence.recorded().await, get()).await.expect("the final answer");
+    let answered = connection.send(&evidence.recorded().await, get(), |_| true).await.expect("the final answer");
     assert_eq!(answered.status(), StatusCode::NO_CONTENT);
 }
 
@@ -451,7 +469,7 @@ fn get() -> Request<UpstreamBody> {
 
 /// Sends one request, reads its answer to the end, and gives the connection back.
 async fn exchange(mut connection: Connection, evidence: &Evidence) {
-    let response = connection.send(&evidence.recorded().await, get()).await.expect("an answer");
+    let response = connection.send(&evidence.recorded().await, get(), |_| true).await.expect("an answer");
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     assert_eq!(&body[..], b"hello");
     connection.release();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::candidate::{Candidate, Kept};
-use super::decision::Stage;
+use super::decision::{Stage, Verdict};
 use super::facts::{ConnectionFacts, TlsFacts, TlsVersion};
 use super::reason::Reason;
 use super::trace::{Check, Condition, Failure};
@@ -93,6 +93,33 @@ pub(super) fn judge_identity(kept: &mut Kept, facts: &ConnectionFacts, is_pinned
             standing.note(Stage::Connection, condition, failure.into_iter().collect());
         }
     }
+}
+
+impl Verdict {
+    /// Whether a connection that was opened anew may carry what was judged on an earlier one: the identity found there is
+    /// judged by the same rules, so that one of several keys behind an address is as good as another, and a pin, a name
+    /// or a version is as binding as before. Where nothing was declared that it leaves under, every candidate must agree.
+    pub fn accepts(&self, facts: &ConnectionFacts) -> bool {
+        let head = &self.kept.head;
+        let is_general = server_name(&head.destination, facts, head.request.is_none())
+            .or_else(|| version(facts))
+            .or_else(|| no_tls(&head.destination, facts))
+            .is_none();
+        let mut standings = self.kept.standings.iter().enumerate();
+        is_general
+            && standings.all(|(place, standing)| {
+                self.used.is_some_and(|used| used != place) || fits(&standing.candidate, facts)
+            })
+    }
+}
+
+/// Whether who answers is who this candidate means.
+fn fits(candidate: &Candidate, facts: &ConnectionFacts) -> bool {
+    outside_networks(candidate, facts.address.ip())
+        .or_else(|| certificate(candidate, facts))
+        .or_else(|| measures(candidate, facts))
+        .or_else(|| country(candidate, facts).filter(|_| refuses_country(candidate)))
+        .is_none()
 }
 
 /// Authority, `Host` and SNI must agree. An address has no SNI; plain HTTP and raw TCP have none either.

@@ -70,12 +70,14 @@ async fn deliver(
     mut tell: oneshot::Sender<Response<ReplyBody>>,
 ) {
     let client = asked.headers.clone();
-    let Some((recorded, progress)) = guard.sending() else { return };
+    let (Some((recorded, progress)), Some(verdict)) = (guard.sending(), guard.verdict()) else { return };
     let body: UpstreamBody = held.into_outgoing(progress.clone()).boxed_unsync();
     let request = outgoing(&corridor, asked, stamp, body);
     progress.begin();
     let sent = tokio::select! {
-        sent = connection.send(recorded, request) => sent.map_err(|fault| Unanswered::Failed(Box::new(fault))),
+        sent = connection.send(recorded, request, |facts| verdict.accepts(facts)) => {
+            sent.map_err(|fault| Unanswered::Failed(Box::new(fault)))
+        }
         // Measured from the last byte that the recipient took: a large body on a slow line is no silence.
         () = stands_still(|| progress.moved(), corridor.limits.answer) => Err(Unanswered::Slow),
         end = guard.cut() => Err(Unanswered::Cut(end)),

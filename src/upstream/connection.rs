@@ -56,8 +56,8 @@ pub enum SendFault {
     /// The connection was closed before anything was written, and no other one could be opened. Nothing left.
     #[error("the connection was closed before anything was sent, and cannot be opened again")]
     Reopen(#[source] DialFault),
-    /// The same, and the new connection shows another identity than the one that was judged. Nothing left.
-    #[error("the connection was closed before anything was sent, and {0} now shows another identity")]
+    /// The same, and the new connection shows an identity that the declaration does not accept. Nothing left.
+    #[error("the connection was closed before anything was sent, and {0} now shows an identity that is not declared")]
     OtherIdentity(SocketAddr),
     /// The connection failed; bytes may have left, so the request is never sent again.
     #[error("the connection failed while sending the request or waiting for its answer")]
@@ -98,19 +98,20 @@ impl Connection {
     /// Sends a request and waits for the head of its answer. The proof of its record must be in hand.
     ///
     /// A connection that the recipient closed before anything was written (it was idle, or held while a body came in) is
-    /// replaced once by a new one to the *same* address with the same identity. A request of which a byte may have left
-    /// is never sent again. Dropping the future closes the connection with it, if the caller drops the connection.
+    /// replaced once by a new one to the *same* address, if `accepts` finds that its identity is what was judged for. A
+    /// request of which a byte may have left is never sent again. Dropping the future closes the connection with it, if the caller drops the connection.
     pub async fn send(
         &mut self,
         _recorded: &Recorded,
         request: Request<UpstreamBody>,
+        accepts: impl Fn(&ConnectionFacts) -> bool,
     ) -> Result<Response<Incoming>, SendFault> {
         self.reusable &= !authenticates_connection(request.headers());
         let unsent = match self.try_send(request).await? {
             Outcome::Answered(response) => return self.checked(response),
             Outcome::Unsent(request) => request,
         };
-        self.reopen().await?;
+        self.reopen(accepts).await?;
         match self.try_send(*unsent).await? {
             Outcome::Answered(response) => self.checked(response),
             Outcome::Unsent(_) => {
@@ -155,14 +156,15 @@ impl Connection {
         }
     }
 
-    async fn reopen(&mut self) -> Result<(), SendFault> {
+    async fn reopen(&mut self, accepts: impl Fn(&ConnectionFacts) -> bool) -> Result<(), SendFault> {
         let address = self.parts.facts.address;
         let parts = self.dialer.dial(self.standing.destination(), &[address]).await.map_err(SendFault::Reopen)?;
-        if parts.facts.tls != self.parts.facts.tls {
+        // What address and country were found for a name stays as it was judged; only the handshake is new.
+        let facts = ConnectionFacts { tls: parts.facts.tls, ..self.parts.facts.clone() };
+        if !accepts(&facts) {
             return Err(SendFault::OtherIdentity(address));
         }
-        self.parts.sender = parts.sender;
-        self.parts.task = parts.task;
+        self.parts = Parts { sender: parts.sender, task: parts.task, facts };
         Ok(())
     }
 
