@@ -104,16 +104,16 @@ impl Guard {
     /// # Errors
     /// `record-unavailable`: the record cannot be written, so nothing may leave.
     pub async fn permit(&mut self, verdict: Verdict) -> Result<(), Denial> {
+        // Who leaves while waiting here has left before the decision, which is made after the wait.
+        let place = match self.corridor.audit.place().await {
+            Ok(place) => place,
+            Err(unavailable) => return Err(verdict.denial(record_unavailable(unavailable.to_string()))),
+        };
         let mut verdict = self.on_register_in_force(verdict)?;
         // The body may have taken long: what was valid at its head may not be any more.
         if let Err(end) = verdict.recheck(self.register(), self.corridor.now()) {
             return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
         }
-        // Who leaves while waiting here has left before the decision.
-        let place = match self.corridor.audit.place().await {
-            Ok(place) => place,
-            Err(unavailable) => return Err(verdict.denial(record_unavailable(unavailable.to_string()))),
-        };
         let decision = self.account.decision(&verdict, self.corridor.now());
         let transfer = verdict.transfer().map(|transfer| transfer.id.clone());
         // If this future is dropped now, the writer closes what it has recorded.
@@ -169,7 +169,11 @@ impl Guard {
     /// Ends when the exchange may not go on: the proxy stops, or it is judged again, as each second, and an order or the
     /// end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
-        let (verdict, corridor) = (self.verdict(), self.corridor.clone());
+        let verdict = match &self.state {
+            State::Sending(sending) => Some(sending.verdict.clone()),
+            State::Judging | State::Over => None,
+        };
+        let corridor = self.corridor.clone();
         async move {
             let Some(verdict) = verdict else { return pending().await };
             let mut halt = corridor.halt.clone();
@@ -195,14 +199,6 @@ impl Guard {
     pub fn sending(&self) -> Option<(&Recorded, Arc<Progress>)> {
         match &self.state {
             State::Sending(sending) => Some((&sending.recorded, sending.progress.clone())),
-            State::Judging | State::Over => None,
-        }
-    }
-
-    /// What was let through. `None` before [`Guard::permit`].
-    pub fn verdict(&self) -> Option<Arc<Verdict>> {
-        match &self.state {
-            State::Sending(sending) => Some(sending.verdict.clone()),
             State::Judging | State::Over => None,
         }
     }
