@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::admin;
 use crate::admin::observed::Observed;
+use crate::admin::{self, Pages};
 use crate::audit::{self, Audit, OpenFault, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
@@ -29,8 +29,12 @@ use crate::proxy::{Corridor, Limits, server, stopped};
 use crate::record::Lifecycle;
 use crate::register::compile::Compiled;
 use crate::service::{SocketFault, Sockets};
-use crate::tls::{Authority, AuthorityFault, Root, Trust, TrustFault};
+use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
+
+pub mod listen;
+
+use listen::Bound;
 
 /// A heartbeat record is written this often, so that silence is evidence too (DESIGN §6).
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -102,6 +106,8 @@ pub enum StartFault {
     Trust(#[from] TrustFault),
     #[error("cannot listen on {address} ({name})")]
     Listen { name: String, address: SocketAddr, source: io::Error },
+    #[error("the listener `{name}` cannot speak TLS")]
+    ListenerTls { name: String, source: ListenerFault },
     #[error(transparent)]
     Inherited(#[from] SocketFault),
     #[error("cannot make the spool folder `{}`", path.display())]
@@ -123,6 +129,8 @@ pub struct Running {
     pub proxies: Vec<SocketAddr>,
     /// Address of the admin listener.
     pub admin: SocketAddr,
+    /// Address of the metrics listener, where there is one.
+    pub metrics: Option<SocketAddr>,
     /// What was found when the log was opened.
     pub recovery: Recovery,
     corridor: Arc<Corridor>,
@@ -165,10 +173,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let Compiled { register, warnings } = register;
     let register = Arc::new(register);
     let mut sockets = succession.sockets;
-    let (listeners, own) = listen(&settings, &mut sockets).await?;
-    let admin_listener = bind(&mut sockets, "admin", settings.admin).await?;
-    sockets.all_taken()?;
-    let admin_address = local(&admin_listener, settings.admin);
+    let listening = Bound::all(&settings, &mut sockets).await?;
 
     let mut ledger = Ledger::default();
     for past in &recovery.history {
@@ -185,10 +190,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         register: ArcSwap::from(register.clone()),
         ledger: Mutex::new(ledger),
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
-        addresses: AddressRules {
-            internal: settings.internal_destinations.clone(),
-            own: own_addresses(own.iter().copied().chain([admin_address])),
-        },
+        addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
         dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()).timed_by(metrics.clone()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
         holding: holding(&settings)?,
@@ -203,16 +205,21 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let transfers = register.transfers.len() as u64;
     audit.note(Lifecycle::RegisterLoaded { version, transfers, warnings: warnings.len() as u64 }).await?;
 
-    let mut tasks: Vec<_> = listeners
+    let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
+    let mut tasks: Vec<_> = listening
+        .listeners
         .into_iter()
         .map(|listener| tokio::spawn(server::serve(corridor.clone(), listener, shutdown.clone())))
         .collect();
     let observed = Arc::new(Observed::new(corridor.clone(), settings.state.clone()));
     corridor.metrics.set_limit(Bounded::Connections, settings.limits.connections as u64);
-    tasks.push(tokio::spawn(serve_admin(admin_listener, observed, shutdown.clone())));
+    if let Some(socket) = listening.metrics_socket {
+        tasks.push(tokio::spawn(serve_admin(socket, Pages::Metrics, observed.clone(), shutdown.clone())));
+    }
+    tasks.push(tokio::spawn(serve_admin(listening.admin_socket, Pages::All, observed, shutdown.clone())));
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
-    Ok(Running { proxies: own, admin: admin_address, recovery, corridor, stop, halt, tasks, drain })
+    Ok(Running { proxies, admin, metrics, recovery, corridor, stop, halt, tasks, drain })
 }
 
 impl Running {
@@ -275,53 +282,6 @@ async fn open_log(
     }
 }
 
-async fn listen(settings: &Settings, sockets: &mut Sockets) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartFault> {
-    let mut listeners = Vec::new();
-    let mut addresses = Vec::new();
-    for listener in &settings.listeners {
-        let bound = bind(sockets, &listener.name, listener.bind).await?;
-        addresses.push(local(&bound, listener.bind));
-        listeners.push(bound);
-    }
-    Ok((listeners, addresses))
-}
-
-/// The socket that was handed over for `address`, or a new one.
-async fn bind(sockets: &mut Sockets, name: &str, address: SocketAddr) -> Result<TcpListener, StartFault> {
-    if let Some(inherited) = sockets.take(address)? {
-        return Ok(inherited);
-    }
-    let listening = TcpListener::bind(address).await;
-    listening.map_err(|source| StartFault::Listen { name: name.to_owned(), address, source })
-}
-
-/// The address that was really taken: port 0 takes a free one.
-fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
-}
-
-/// Every address under which a listener can be reached: one that listens on all addresses is reached under each of them.
-///
-/// An interface that comes up later is not among them; a request that comes back through it is told by its `Via`.
-fn own_addresses(bound: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let interfaces: Vec<IpAddr> =
-        nix::ifaddrs::getifaddrs().map(|found| found.filter_map(ip_of).collect()).unwrap_or_default();
-    let mut own = Vec::new();
-    for address in bound {
-        own.push(address);
-        if address.ip().is_unspecified() {
-            own.extend(interfaces.iter().map(|ip| SocketAddr::new(*ip, address.port())));
-        }
-    }
-    own
-}
-
-fn ip_of(interface: nix::ifaddrs::InterfaceAddress) -> Option<IpAddr> {
-    let address = interface.address?;
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-}
-
 fn roots(settings: &Settings) -> Vec<Root> {
     let root = |root: &config::Root| match root {
         config::Root::System => Root::System,
@@ -341,7 +301,7 @@ fn limits(settings: &Settings) -> Limits {
 }
 
 fn holding(settings: &Settings) -> Result<Holding, StartFault> {
-    let folder = settings.state.join("spool");
+    let folder = settings.spool_folder();
     std::fs::create_dir_all(&folder).map_err(|source| StartFault::Spool { path: folder.clone(), source })?;
     let limits = &settings.limits;
     Ok(Holding {
@@ -353,9 +313,14 @@ fn holding(settings: &Settings) -> Result<Holding, StartFault> {
     })
 }
 
-async fn serve_admin(listener: TcpListener, observed: Arc<Observed>, mut shutdown: watch::Receiver<bool>) {
+async fn serve_admin(
+    listener: TcpListener,
+    pages: Pages,
+    observed: Arc<Observed>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let down = async move { stopped(&mut shutdown).await };
-    if let Err(fault) = admin::serve(listener, observed, down).await {
+    if let Err(fault) = admin::serve(listener, pages, observed, down).await {
         tracing::error!(%fault, "the admin listener ended");
     }
 }

@@ -52,24 +52,35 @@ pub struct Readiness {
     pub remedy: Option<String>,
 }
 
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Everything: the admin listener.
+    All,
+    /// `/metrics`, `/healthz` and `/readyz`: the metrics listener, which Prometheus may reach from elsewhere.
+    Metrics,
+}
+
 /// Answers on `listener` until `shutdown` is done; requests under way are finished.
 pub async fn serve(
     listener: TcpListener,
+    pages: Pages,
     status: Arc<dyn Status>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let own = listener.local_addr()?;
-    axum::serve(listener, router(status, own)).with_graceful_shutdown(shutdown).await
+    axum::serve(listener, router(pages, status, own)).with_graceful_shutdown(shutdown).await
 }
 
 /// The pages, for a listener bound to `own`.
-pub fn router(status: Arc<dyn Status>, own: SocketAddr) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(health))
-        .route("/readyz", get(readiness))
-        .with_state(status)
-        .layer(middleware::from_fn_with_state(own, guard))
+pub fn router(pages: Pages, status: Arc<dyn Status>, own: SocketAddr) -> Router {
+    let observing =
+        Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).route("/readyz", get(readiness));
+    // What is more than observing is the admin listener's alone.
+    let served = match pages {
+        Pages::Metrics | Pages::All => observing,
+    };
+    served.with_state(status).layer(middleware::from_fn_with_state(own, guard))
 }
 
 async fn metrics(State(status): State<Arc<dyn Status>>) -> Response {
@@ -151,7 +162,7 @@ mod tests {
     async fn ask(ready: bool, request_line: &str, host: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let own = listener.local_addr().expect("bound");
-        let server = tokio::spawn(serve(listener, Arc::new(Fixed(ready)), std::future::pending()));
+        let server = tokio::spawn(serve(listener, Pages::All, Arc::new(Fixed(ready)), std::future::pending()));
         let mut stream = tokio::net::TcpStream::connect(own).await.expect("listening");
         let host = host.replace("PORT", &own.port().to_string());
         let request = format!("{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");

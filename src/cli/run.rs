@@ -11,9 +11,11 @@ use super::check::counted;
 use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Drained, Parts, Running, Succession};
-use crate::logging::{self, Format};
+use crate::config::{LogFormat, Settings};
+use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
 use crate::register::Version;
+use crate::register::compile::Compiled;
 use crate::reload::{self, Reloaded};
 use crate::service::{self, Sockets};
 
@@ -25,12 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Arguments {
     #[command(flatten)]
     installation: Installation,
-    /// What is logged, as a level or targets with levels (`warn,tasrih::proxy=debug`)
-    #[arg(long, value_name = "FILTER", default_value = logging::DEFAULT_FILTER)]
-    log: String,
-    /// How it is logged
-    #[arg(long, value_name = "text|json", default_value = "text", value_parser = format)]
-    log_format: Format,
+    /// What is logged, as a level or targets with levels (`warn,tasrih::proxy=debug`), in place of the configured
+    /// level
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// How it is logged, in place of the configured format
+    #[arg(long, value_name = "text|json", value_parser = format)]
+    log_format: Option<LogFormat>,
     /// How long to wait for another process to give the state folder back: 30s, PT1M [default: PT1M with sockets
     /// from systemd, else not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -47,13 +50,7 @@ pub fn main(arguments: Arguments) -> u8 {
     };
     let patience = arguments.wait.unwrap_or(if sockets.is_empty() { Duration::ZERO } else { PATIENCE });
     let succession = Succession { sockets, patience };
-    let prepared = logging::init(arguments.log_format, &arguments.log).map_err(|fault| told(&fault));
-    let prepared = prepared.and_then(|()| {
-        let settings = arguments.installation.settings()?;
-        let register = arguments.installation.register(settings.limits.hold)?;
-        Ok((settings, register))
-    });
-    let (settings, register) = match prepared {
+    let (settings, register, repetition) = match prepare(&arguments) {
         Ok(prepared) => prepared,
         Err(fault) => {
             eprintln!("{fault}");
@@ -63,7 +60,7 @@ pub fn main(arguments: Arguments) -> u8 {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let policies = arguments.installation.policies.clone();
-            let code = runtime.block_on(run(Parts::new(settings, register), succession, policies));
+            let code = runtime.block_on(run(Parts::new(settings, register), succession, policies, repetition));
             // Everything is on record; a thread that still waits for a name service must not delay the end.
             runtime.shutdown_background();
             code
@@ -75,8 +72,18 @@ pub fn main(arguments: Arguments) -> u8 {
     }
 }
 
-fn format(word: &str) -> Result<Format, String> {
-    Format::parse(word).ok_or_else(|| format!("`{word}` is neither text nor json"))
+/// Reads the files and sets up the log; faults are to be printed, as the log may be what is faulty.
+fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Repetition), String> {
+    let settings = arguments.installation.settings()?;
+    let filter = arguments.log.as_deref().unwrap_or(settings.log.level.as_str());
+    let format = arguments.log_format.unwrap_or(settings.log.format);
+    let repetition = logging::init(format, filter).map_err(|fault| told(&fault))?;
+    let register = arguments.installation.register(settings.limits.hold)?;
+    Ok((settings, register, repetition))
+}
+
+fn format(word: &str) -> Result<LogFormat, String> {
+    logging::format(word).ok_or_else(|| format!("`{word}` is neither text nor json"))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -84,7 +91,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| format!("`{text}` is no duration; write 30s, 2m or PT1M"))
 }
 
-async fn run(parts: Parts, succession: Succession, policies: PathBuf) -> u8 {
+async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition: Repetition) -> u8 {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(fault) => {
@@ -109,6 +116,7 @@ async fn run(parts: Parts, succession: Succession, policies: PathBuf) -> u8 {
     summary.print(&running);
     service::ready(&summary.status(&running));
     let beat = tokio::spawn(service::beat());
+    let counting = tokio::spawn(repetition.clone().tell_each_minute());
     while let Wanted::Reload = signals.wanted().await {
         read_again(&running, &policies).await;
     }
@@ -121,6 +129,8 @@ async fn run(parts: Parts, succession: Succession, policies: PathBuf) -> u8 {
         Drained::Hurried => tracing::warn!("stopped by a second signal; open exchanges were cut"),
     };
     beat.abort();
+    counting.abort();
+    repetition.tell();
     FINE
 }
 

@@ -5,18 +5,18 @@
 //! by something that is not there.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::slice;
 
 use ipnetwork::IpNetwork;
-use serde_json::Value as Json;
 
-use super::{Disk, Entry, Interception, Limits, Listener, Loaded, Resolver, Root, Settings, Upstream};
+use super::listeners::{self, Taken};
+use super::{Disk, Interception, Limits, Loaded, Log, LogFormat, LogLevel, Resolver, Root, Settings, Spool, Upstream};
 use crate::destination::{Host, HostName};
 use crate::register::document::{self, Node, Scalar, Value};
-use crate::register::fault::{Collector, Faults, Place, Problem, Text};
-use crate::register::fields::{Fields, Read};
+use crate::register::fault::{Collector, Faults, Problem, Text};
+use crate::register::fields::{Fields, Places, Read};
 use crate::register::scalar;
 
 /// Reads a configuration.
@@ -25,24 +25,27 @@ use crate::register::scalar;
 /// Every fault of the text, in the order of lines.
 pub fn read(text: &Text) -> Result<Loaded, Faults> {
     let collector = Collector::new(slice::from_ref(text));
-    let settings = match document::read(0, &text.text, &collector) {
+    let (settings, places) = match document::read(0, &text.text, &collector) {
         Some(node) => settings(&node, &collector),
-        None => Settings::default(),
+        None => (Settings::default(), None),
     };
     let (faults, warnings) = collector.finish();
-    if faults.is_empty() { Ok(Loaded { settings, warnings }) } else { Err(Faults(faults)) }
+    if faults.is_empty() { Ok(Loaded { settings, places, warnings }) } else { Err(Faults(faults)) }
 }
 
 /// What is faulty keeps its default here; the collector knows that the whole is not to be used.
-fn settings(node: &Node, collector: &Collector<'_>) -> Settings {
+fn settings(node: &Node, collector: &Collector<'_>) -> (Settings, Option<Places>) {
     let default = Settings::default();
-    let Some(mut fields) = Fields::open(node, "the configuration", collector) else { return default };
-    let mut taken = Taken { collector, binds: Vec::new() };
-    let listeners = fields.maps("listeners", "a listener", |fields| listener(fields, &mut taken));
+    let Some(mut fields) = Fields::open(node, "the configuration", collector) else { return (default, None) };
+    let mut taken = Taken::new(collector);
+    let listeners = fields.maps("listeners", "a listener", |fields| listeners::listener(fields, &mut taken));
     let settings = Settings {
         node: fields.or_default("node", default.node, node_name),
         listeners: if listeners.is_empty() { default.listeners } else { listeners },
-        admin: fields.map("admin", "the admin listener", |fields| admin(fields, &mut taken)).unwrap_or(default.admin),
+        admin: fields
+            .map("admin", "the admin listener", |fields| listeners::admin(fields, &mut taken))
+            .unwrap_or(default.admin),
+        metrics: fields.map("metrics", "the metrics listener", |fields| listeners::metrics(fields, &mut taken)),
         interception: fields
             .map("interception", "the interception authority", interception)
             .unwrap_or(default.interception),
@@ -51,48 +54,30 @@ fn settings(node: &Node, collector: &Collector<'_>) -> Settings {
         limits: fields.map("limits", "the limits", limits).unwrap_or(default.limits),
         disk: fields.map("disk", "the bounds on the disk", disk).unwrap_or(default.disk),
         state: fields.or_default("state", default.state, path),
+        spool: fields.map("spool", "the spool", spool).unwrap_or(default.spool),
+        log: fields.map("log", "the log of operation", log).unwrap_or(default.log),
     };
-    fields.not_built("users", "sources are known by their network so far");
-    fields.not_built("metrics", "`/metrics` is served on the `admin` listener");
+    fields.not_built("users", "sources are known by network and client certificate so far");
     taken.check_defaults(&fields, &settings);
-    fields.close();
-    settings
+    let (_, places) = fields.close();
+    (settings, Some(places))
 }
 
-fn listener(fields: &mut Fields<'_>, taken: &mut Taken<'_>) -> Option<Listener> {
-    let name = fields.optional("name", scalar::text);
-    let bind = fields.required("bind", address);
-    let entry = fields.required("entry", entry);
-    fields.not_built("tls", "this listener takes plain HTTP and CONNECT so far");
-    fields.not_built("proxy_protocol", "the source is the peer that connects so far");
-    fields.not_built("tproxy", "only `entry: forward` is built so far");
-    let bind = bind?;
-    taken.claim(bind, "this listener", fields.places().of("bind"));
-    Some(Listener { name: name.unwrap_or_else(|| bind.to_string()), bind, entry: entry? })
+fn spool(fields: &mut Fields<'_>) -> Option<Spool> {
+    Some(Spool { folder: fields.optional("folder", path) })
 }
 
-/// The entry points of a listener; `https-proxy` is `forward` with `tls`.
-fn entry(scalar: &Scalar) -> Read<Entry> {
-    const LATER: [&str; 3] = ["socks5", "transparent-http", "transparent-tls"];
-    if LATER.contains(&scalar.text.as_str()) {
-        let problem = Problem::new(format!("`{}` is not built yet", scalar.text));
-        return Err(problem.hint("`forward` takes HTTP requests and CONNECT"));
-    }
-    scalar::choice(&[("forward", Entry::Forward)])(scalar)
-}
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-fn admin(fields: &mut Fields<'_>, taken: &mut Taken<'_>) -> Option<SocketAddr> {
-    let bind = fields.required("bind", address)?;
-    let place = fields.places().of("bind");
-    taken.claim(bind, "the admin listener", place);
-    if !bind.ip().is_loopback() {
-        let problem = Problem::new(format!("the admin listener on `{bind}` can be reached from other machines"));
-        fields.collector().warn(
-            place,
-            problem.hint("it shows metrics to whoever asks: bind it to 127.0.0.1, or to a network of operators only"),
-        );
-    }
-    Some(bind)
+const LEVELS: &[(&str, LogLevel)] =
+    &[("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+
+fn log(fields: &mut Fields<'_>) -> Option<Log> {
+    let default = Log::default();
+    Some(Log {
+        format: fields.or_default("format", default.format, scalar::choice(FORMATS)),
+        level: fields.or_default("level", default.level, scalar::choice(LEVELS)),
+    })
 }
 
 fn interception(fields: &mut Fields<'_>) -> Option<Interception> {
@@ -114,8 +99,20 @@ fn upstream(fields: &mut Fields<'_>) -> Option<Upstream> {
     Some(Upstream {
         roots: if roots.is_empty() { default.roots } else { roots },
         hosts: hosts(fields),
-        resolver: fields.or_default("resolver", default.resolver, scalar::choice(&[("system", Resolver::System)])),
+        resolver: resolver(fields, default.resolver),
     })
+}
+
+/// Name servers of one's own are known and refused by name.
+fn resolver(fields: &mut Fields<'_>, default: Resolver) -> Resolver {
+    let servers = fields.node("resolver").filter(|node| matches!(node.value, Value::List(_)));
+    if let Some(servers) = servers {
+        let problem = Problem::new("a list of name servers is not built yet");
+        let hint = "`system` asks those of /etc/resolv.conf; `hosts` names addresses without asking";
+        fields.collector().fault(servers.place, problem.hint(hint));
+        return default;
+    }
+    fields.or_default("resolver", default, scalar::choice(&[("system", Resolver::System)]))
 }
 
 fn root(scalar: &Scalar) -> Read<Root> {
@@ -262,22 +259,12 @@ fn node_name(scalar: &Scalar) -> Read<String> {
     Ok((id.as_str().to_owned(), canonical))
 }
 
-fn path(scalar: &Scalar) -> Read<PathBuf> {
+pub(super) fn path(scalar: &Scalar) -> Read<PathBuf> {
     let (written, canonical) = scalar::text(scalar)?;
     if written.contains('\0') {
         return Err(Problem::new("a path holds no NUL character"));
     }
     Ok((PathBuf::from(written), canonical))
-}
-
-fn address(scalar: &Scalar) -> Read<SocketAddr> {
-    let (written, _) = scalar::text(scalar)?;
-    let wrong = || {
-        Problem::new(format!("`{written}` is not an address with a port"))
-            .hint("`127.0.0.1:3128`, or `[::]:3128` for every address")
-    };
-    let address: SocketAddr = written.parse().map_err(|_| wrong())?;
-    Ok((address, Json::from(address.to_string())))
 }
 
 fn ip(scalar: &Scalar) -> Result<IpAddr, Problem> {
@@ -292,38 +279,4 @@ fn ip(scalar: &Scalar) -> Result<IpAddr, Problem> {
         }
         _ => Ok(address),
     }
-}
-
-/// The addresses that listeners have claimed, so that two of them do not meet at bind time, when it is too late.
-struct Taken<'a> {
-    collector: &'a Collector<'a>,
-    binds: Vec<(SocketAddr, &'static str, Place)>,
-}
-
-impl Taken<'_> {
-    fn claim(&mut self, bind: SocketAddr, who: &'static str, place: Place) {
-        if let Some((other, _, first)) = self.binds.iter().find(|(other, ..)| collide(*other, bind)) {
-            let message = format!("`{bind}` meets `{other}`, taken at {}", self.collector.cite(*first));
-            self.collector.fault(place, Problem::new(message).hint("give each listener a port of its own"));
-        }
-        self.binds.push((bind, who, place));
-    }
-
-    /// What is written may also meet a default that is not.
-    fn check_defaults(&self, fields: &Fields<'_>, settings: &Settings) {
-        let unwritten = [("admin", settings.admin), ("listeners", settings.listeners[0].bind)];
-        for (key, default) in unwritten.into_iter().filter(|(key, _)| fields.places().written(key).is_none()) {
-            for (bind, who, place) in self.binds.iter().filter(|(bind, ..)| collide(*bind, default)) {
-                let problem = Problem::new(format!("`{bind}` of {who} meets `{default}`, the default of `{key}`"));
-                self.collector.fault(*place, problem.hint(format!("write `{key}` too, or take another port")));
-            }
-        }
-    }
-}
-
-/// Whether two sockets cannot both be bound: Linux binds `[::]` for IPv4 as well.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers =
-        |wide: IpAddr, narrow: IpAddr| wide == narrow || wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
-    one.port() != 0 && one.port() == other.port() && (covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
 }

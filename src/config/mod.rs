@@ -1,7 +1,8 @@
 //! The configuration: how the proxy runs, as opposed to what may leave, which is the [`register`](crate::register).
 //!
 //! [`read`] turns the text of `tasrih.yaml` into [`Settings`], or reports every fault of it at once; `document` holds the
-//! keys. No file is needed: [`Settings::default`] is what runs without one. Nothing here opens the files that settings name.
+//! keys, `listeners` those of the sockets. No file is needed: [`Settings::default`] is what runs without one. Nothing here
+//! opens the files that settings name: `tasrih check --config` does. `deploy/tasrih.yaml` shows every key.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,16 +12,20 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use crate::destination::HostName;
+use crate::register::fields::Places;
 
 mod document;
+mod listeners;
 
 pub use document::read;
 
-/// Settings, and what is odd but no fault.
+/// Settings, where they are written, and what is odd but no fault.
 #[derive(Debug)]
 pub struct Loaded {
     /// What the proxy runs with.
     pub settings: Settings,
+    /// Where the keys stand, for whoever finds a fault in what they name; `None` where nothing is written.
+    pub places: Option<Places>,
     /// In the order of lines.
     pub warnings: Vec<crate::register::fault::Fault>,
 }
@@ -32,8 +37,10 @@ pub struct Settings {
     pub node: String,
     /// Where clients come in; never empty, and no two on one address.
     pub listeners: Vec<Listener>,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    /// Where everything that operators ask is served: `/metrics`, `/healthz`, `/readyz` and what belongs to the authority.
     pub admin: SocketAddr,
+    /// A listener for `/metrics`, `/healthz` and `/readyz` alone, so that Prometheus need not reach the admin listener.
+    pub metrics: Option<SocketAddr>,
     /// The organisation's own authority.
     pub interception: Interception,
     /// The way to recipients.
@@ -46,6 +53,67 @@ pub struct Settings {
     pub disk: Disk,
     /// Folder of the log, its keys and its lock.
     pub state: PathBuf,
+    /// Where bodies are held that are too long for memory.
+    pub spool: Spool,
+    /// The log of operation, which is not the evidence.
+    pub log: Log,
+}
+
+impl Settings {
+    /// The folder of held bodies.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.spool.folder.clone().unwrap_or_else(|| self.state.join("spool"))
+    }
+}
+
+/// Where bodies are held that are too long for memory. They are encrypted and unlinked: the folder is always empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spool {
+    /// A folder of its own, perhaps on another disk than the log; `None`: `spool` in the state folder.
+    pub folder: Option<PathBuf>,
+}
+
+/// The log of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// The least serious level that is written.
+    pub level: LogLevel,
+}
+
+/// How a line of the log of operation is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How serious a line of the log of operation is. The same everywhere; `logging` says what each means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// A promise or the service is impaired, and a person is needed.
+    Error,
+    /// Something is worse than it should be, and worth a look.
+    Warn,
+    /// The life of the process.
+    Info,
+    /// Single connections and exchanges.
+    Debug,
+}
+
+impl LogLevel {
+    /// The word in the configuration and in filters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        }
+    }
 }
 
 /// One listener.
@@ -57,6 +125,32 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// What it understands.
     pub entry: Entry,
+    /// With it, clients speak TLS to the proxy itself (entry point `https-proxy`).
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS towards the proxy itself. All files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The proxy's own certificate, followed by what leads to a root that clients trust.
+    pub certificate: PathBuf,
+    /// Its private key, mode 0600.
+    pub key: PathBuf,
+    /// Authorities that vouch for clients; without any, no client certificate is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show a certificate. Means nothing without `client_ca`.
+    pub client_certificates: ClientCertificates,
+    /// Client certificates that were revoked, as a list signed by an authority of `client_ca`.
+    pub crl: Option<PathBuf>,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// A client without one is known by its address alone.
+    Optional,
+    /// A client without one is not served.
+    Required,
 }
 
 /// What a listener understands.
@@ -136,15 +230,29 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             node: "egress-1".to_owned(),
-            listeners: vec![Listener { name: "inside".to_owned(), bind: loopback(3128), entry: Entry::Forward }],
+            listeners: vec![Listener {
+                name: "inside".to_owned(),
+                bind: loopback(3128),
+                entry: Entry::Forward,
+                tls: None,
+            }],
             admin: loopback(9180),
+            metrics: None,
             interception: Interception::default(),
             upstream: Upstream::default(),
             internal_destinations: Vec::new(),
             limits: Limits::default(),
             disk: Disk::default(),
             state: PathBuf::from("var"),
+            spool: Spool::default(),
+            log: Log::default(),
         }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { format: LogFormat::Text, level: LogLevel::Info }
     }
 }
 

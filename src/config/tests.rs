@@ -31,6 +31,8 @@ internal_destinations: []
 limits: {hold_memory: 1MiB, hold: 64MiB, held_total: 1GiB, connections: 10000, header_time: PT10S, idle: PT60S, drain: PT10S}
 disk: {reserve: 64MiB, segment: 64MiB}
 state: var
+spool: {}
+log: {format: text, level: info}
 "#;
     assert_eq!(settings(written), Settings::default());
 }
@@ -43,18 +45,29 @@ node: rabat-2
 listeners:
   - {bind: "10.0.0.1:3128", entry: forward}
   - {name: six, bind: "[::1]:0", entry: forward}
+  - {name: over-tls, bind: "10.0.0.1:3129", entry: forward, tls: {certificate: p.pem, key: p.key, client_ca: ca.pem, client_certificates: optional, crl: ca.crl}}
+  - {name: own, bind: "10.0.0.1:3130", entry: forward, tls: {certificate: p.pem, key: p.key, client_ca: ca.pem}}
 admin: {bind: "127.0.0.1:9999"}
+metrics: {bind: "10.0.0.1:9181"}
 interception: {certificate: /etc/tasrih/ca.pem, key: /etc/tasrih/ca.key}
 upstream: {roots: [/etc/tasrih/partner.pem, system], hosts: {Intake.Ministry-A.example.: [10.0.0.7, "2001:db8::7"]}}
 internal_destinations: [10.30.0.0/16, 192.168.7.9]
 limits: {hold_memory: 64KiB, hold: 4MiB, held_total: 256MiB, connections: 500, header_time: PT5S, idle: PT2M, drain: PT1M}
 disk: {reserve: 1GiB, segment: 64KiB}
 state: /var/lib/tasrih
+spool: {folder: /var/spool/tasrih}
+log: {format: json, level: warn}
 "#,
     );
     assert_eq!(read.node, "rabat-2");
     let names: Vec<&str> = read.listeners.iter().map(|listener| listener.name.as_str()).collect();
-    assert_eq!(names, ["10.0.0.1:3128", "six"]);
+    assert_eq!(names, ["10.0.0.1:3128", "six", "over-tls", "own"]);
+    let tls: Vec<Option<ClientCertificates>> =
+        read.listeners.iter().map(|it| it.tls.as_ref().map(|tls| tls.client_certificates)).collect();
+    assert_eq!(tls, [None, None, Some(ClientCertificates::Optional), Some(ClientCertificates::Required)]);
+    assert_eq!(read.metrics.map(|bind| bind.port()), Some(9181));
+    assert_eq!(read.spool_folder(), PathBuf::from("/var/spool/tasrih"));
+    assert_eq!((read.log.format, read.log.level), (LogFormat::Json, LogLevel::Warn));
     assert_eq!(read.admin.port(), 9999);
     assert_eq!((read.disk.reserve, read.disk.segment), (1 << 30, 64 << 10));
     assert_eq!(read.upstream.roots, [Root::File("/etc/tasrih/partner.pem".into()), Root::System]);
@@ -85,7 +98,27 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("listeners: [{bind: '127.0.0.1:1', entry: foward}]", &["`foward` is not known here", "did you mean `forward`?"]),
     ("listeners: [{bind: '127.0.0.1:1', entry: socks5}]", &["`socks5` is not built yet"]),
     ("listeners: [{bind: '127.0.0.1:1', entry: transparent-tls}]", &["`transparent-tls` is not built yet"]),
-    ("listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {key: k}}]", &["`tls` is not built yet"]),
+    ("listeners: [{bind: '127.0.0.1:1', entry: https-proxy}]", &["`https-proxy` is the entry point of a `forward`"]),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {key: k}}]",
+        &["the TLS of a listener needs `certificate`"],
+    ),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {certificate: c, key: k, crl: r}}]",
+        &["`crl` means nothing without `client_ca`"],
+    ),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {certificate: c, key: k, client_certificates: optional}}]",
+        &["`client_certificates` means nothing without `client_ca`"],
+    ),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {certificate: c, key: k, client_ca: a, client_certificates: always}}]",
+        &["`always` is not known here", "`optional`"],
+    ),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {certificate: c, key: c}}]",
+        &["one file is both certificate and key"],
+    ),
     (
         "listeners: [{bind: '127.0.0.1:1', entry: forward, proxy_protocol: [10.0.0.0/29]}]",
         &["`proxy_protocol` is not built yet"],
@@ -106,7 +139,12 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("admin: {bind: '127.0.0.1:3128'}", &["meets `127.0.0.1:3128`, the default of `listeners`"]),
     ("admin: {}", &["the admin listener needs `bind`"]),
     ("users: users.txt", &["`users` is not built yet"]),
-    ("metrics: {bind: '127.0.0.1:1'}", &["`metrics` is not built yet", "`admin`"]),
+    ("metrics: {}", &["the metrics listener needs `bind`"]),
+    ("metrics: {bind: '127.0.0.1:9180'}", &["meets `127.0.0.1:9180`, the default of `admin`"]),
+    ("spool: {file: x}", &["unknown key `file` in the spool"]),
+    ("log: {format: yaml}", &["`yaml` is not known here", "`json`"]),
+    ("log: {level: loud}", &["`loud` is not known here", "`debug`"]),
+    ("upstream: {resolver: [10.0.0.53]}", &["a list of name servers is not built yet", "`system`"]),
     ("interception: {certificate: ca.pem, key: ca.pem}", &["`ca.pem` is both certificate and key"]),
     ("upstream: {roots: []}", &["`roots` is an empty list"]),
     ("upstream: {roots: system}", &["`roots` is a list, not a single value", "[system]"]),

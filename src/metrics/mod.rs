@@ -28,6 +28,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub enum Side {
     /// Between a client and us: most often one that does not trust the interception authority.
     Client,
+    /// Between a client and a listener that speaks TLS itself.
+    Listener,
     /// Between us and a recipient.
     Recipient,
 }
@@ -249,11 +251,12 @@ impl Drop for Open {
 pub struct Timed(#[expect(dead_code, reason = "its drop is what observes")] HistogramTimer);
 
 impl Side {
-    const ALL: [Side; 2] = [Side::Client, Side::Recipient];
+    const ALL: [Side; 3] = [Side::Client, Side::Listener, Side::Recipient];
 
     fn as_str(self) -> &'static str {
         match self {
             Side::Client => "client",
+            Side::Listener => "listener",
             Side::Recipient => "recipient",
         }
     }

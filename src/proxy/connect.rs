@@ -33,7 +33,9 @@ pub fn connect(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Incomi
 async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<Incoming>) -> Response<ReplyBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
-    let door = Door { entry: EntryPoint::Connect, ..(*door).clone() };
+    // Over TLS the listener's entry point stays: what it proves is the same for a request and for a CONNECT.
+    let entry = if door.entry == EntryPoint::Forward { EntryPoint::Connect } else { door.entry };
+    let door = Door { entry, ..(*door).clone() };
     let mut guard = Guard::begin(&corridor, &door);
     match judge(&corridor, &door, &parts, &body, &mut guard) {
         Ok((destination, Carriage::Intercept)) => {
@@ -152,12 +154,14 @@ fn unaccepted(corridor: &Corridor, door: &Door, fault: AcceptFault) -> Denial {
     if fault.is_distrust() {
         corridor.metrics.client_distrusts();
     }
-    tracing::info!(connection = %door.connection, %fault, "a client did not complete the intercepted handshake");
+    let why = fault.word();
+    tracing::debug!(connection = %door.connection, why, "a client did not complete the intercepted handshake");
     match fault {
         AcceptFault::Hello(fault) => Denial::from(fault),
         AcceptFault::OtherName => Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(fault.to_string()),
         AcceptFault::TooOld => Denial::new(Reason::TlsTooOld, Stage::Connection).with_detail(fault.to_string()),
         AcceptFault::Alert(_)
+        | AcceptFault::ClientCertificate
         | AcceptFault::Protocol(_)
         | AcceptFault::Closed
         | AcceptFault::Io(_)

@@ -149,6 +149,6 @@ async fn halted(halt: &mut StopSignal) {
 impl Door {
     /// Who sends, by every proof that this listener has.
     pub fn peer(&self) -> Peer {
-        Peer::at(self.peer.ip())
+        Peer { certificate: self.certificate.to_vec(), ..Peer::at(self.peer.ip()) }
     }
 }

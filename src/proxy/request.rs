@@ -29,6 +29,8 @@ pub struct Door {
     pub peer: SocketAddr,
     /// Our own end of it.
     pub proxy: SocketAddr,
+    /// Names of the client's verified certificate; none where none was asked for or shown.
+    pub certificate: Arc<[String]>,
     /// Names the connection in records.
     pub connection: String,
     /// Inside an intercepted connection: the destination that its CONNECT named.

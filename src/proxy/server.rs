@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::counted::{Counted, Received};
@@ -25,7 +25,9 @@ use super::guard::Guard;
 use super::reply::ReplyBody;
 use super::request::{Door, Place};
 use super::{Corridor, StopSignal, connect, exchange, stopped};
+use crate::metrics::Side;
 use crate::policy::{Denial, EntryPoint, Reason, Stage};
+use crate::tls::ProxyAcceptor;
 
 /// Bytes that one request head may take.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -37,15 +39,23 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// browsers open some in advance, and a stop must not wait for them.
 const FIRST_BYTES: Duration = Duration::from_secs(1);
 
+/// A socket that listens, and how clients are spoken to that come through it.
+pub struct Listening {
+    /// Bound already.
+    pub socket: TcpListener,
+    /// With it, clients speak TLS to the proxy itself.
+    pub tls: Option<Arc<ProxyAcceptor>>,
+}
+
 /// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
-pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown: StopSignal) {
+pub async fn serve(corridor: Arc<Corridor>, listening: Listening, mut shutdown: StopSignal) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listening.socket.accept() => accepted,
             () = stopped(&mut shutdown) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit_connection(&corridor, stream, peer, &mut shutdown).await,
+            Ok((stream, peer)) => admit_connection(&corridor, &listening, stream, peer, &mut shutdown).await,
             Err(fault) => {
                 tracing::warn!(%fault, "a connection could not be accepted");
                 sleep(ACCEPT_REST).await;
@@ -55,7 +65,13 @@ pub async fn serve(corridor: Arc<Corridor>, listener: TcpListener, mut shutdown:
 }
 
 /// Waits for a place among the open connections, then gives the connection a task of its own.
-async fn admit_connection(corridor: &Arc<Corridor>, stream: TcpStream, peer: SocketAddr, shutdown: &mut StopSignal) {
+async fn admit_connection(
+    corridor: &Arc<Corridor>,
+    listening: &Listening,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: &mut StopSignal,
+) {
     let place = tokio::select! {
         place = corridor.connections.clone().acquire_owned() => place,
         () = stopped(shutdown) => return,
@@ -65,11 +81,49 @@ async fn admit_connection(corridor: &Arc<Corridor>, stream: TcpStream, peer: Soc
     let Ok(proxy) = stream.local_addr() else { return };
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
-    let door = Door { entry: EntryPoint::Forward, peer, proxy, connection: connection_name(), outer: None, place };
-    super::spawn(corridor.halt.clone(), client(corridor.clone(), door, stream, shutdown.clone()));
+    let entry = if listening.tls.is_some() { EntryPoint::HttpsProxy } else { EntryPoint::Forward };
+    let (connection, certificate) = (connection_name(), Arc::default());
+    let door = Door { entry, peer, proxy, certificate, connection, outer: None, place };
+    match listening.tls.clone() {
+        None => super::spawn(corridor.halt.clone(), client(corridor.clone(), door, stream, shutdown.clone())),
+        Some(tls) => {
+            super::spawn(corridor.halt.clone(), client_over_tls(corridor.clone(), door, tls, stream, shutdown.clone()));
+        }
+    }
 }
 
-async fn client(corridor: Arc<Corridor>, door: Door, stream: TcpStream, shutdown: StopSignal) {
+/// The handshake of a listener that speaks TLS, then the same as without it. One that fails is counted and logged and is
+/// no record: nothing was asked for yet.
+async fn client_over_tls(
+    corridor: Arc<Corridor>,
+    mut door: Door,
+    tls: Arc<ProxyAcceptor>,
+    stream: TcpStream,
+    mut shutdown: StopSignal,
+) {
+    let timed = corridor.metrics.shaking_hands(Side::Listener);
+    let accepted = tokio::select! {
+        accepted = timeout(corridor.limits.header_time, tls.accept(stream)) => accepted,
+        // A client that has proved nothing yet is not waited for longer than one that has sent no request.
+        () = async { stopped(&mut shutdown).await; sleep(FIRST_BYTES).await } => return,
+    };
+    drop(timed);
+    let why = match accepted {
+        Ok(Ok((stream, names))) => {
+            door.certificate = names.into();
+            return client(corridor, door, stream, shutdown).await;
+        }
+        Ok(Err(fault)) => fault.word(),
+        Err(_) => "time-out",
+    };
+    corridor.metrics.handshake_failed(Side::Listener);
+    tracing::warn!(connection = %door.connection, why, "a client did not complete the handshake with a TLS listener");
+}
+
+async fn client<S>(corridor: Arc<Corridor>, door: Door, stream: S, shutdown: StopSignal)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let fate = speak_http(&corridor, Arc::new(door.clone()), stream, shutdown).await;
     unparsed(&corridor, &door, fate.fault).await;
 }

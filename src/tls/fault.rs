@@ -77,6 +77,9 @@ pub enum AcceptFault {
     /// The client asks for another name than the one that it connected for.
     #[error("the server name in the ClientHello is not the host of the CONNECT")]
     OtherName,
+    /// The client's own certificate is missing, of no authority that vouches for clients, ended or revoked.
+    #[error("the client's certificate is missing or is not accepted")]
+    ClientCertificate,
     /// The two sides have no cipher or protocol in common, or the client broke the protocol.
     #[error("the handshake failed: {0}")]
     Protocol(String),
@@ -103,10 +106,29 @@ impl AcceptFault {
         self.alert().is_some_and(|alert| words.contains(&alert))
     }
 
+    /// What went wrong in a word of a closed list, for the log of operation: the whole sentence may quote the client.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AcceptFault::Hello(_) => "no-client-hello",
+            AcceptFault::Alert(_) if self.is_distrust() => "distrust",
+            AcceptFault::Alert(_) => "alert",
+            AcceptFault::TooOld => "tls-too-old",
+            AcceptFault::OtherName => "other-name",
+            AcceptFault::ClientCertificate => "client-certificate",
+            AcceptFault::Protocol(_) => "protocol",
+            AcceptFault::Closed => "closed",
+            AcceptFault::Io(_) => "connection",
+            AcceptFault::Issue(_) => "no-certificate",
+        }
+    }
+
     /// Tells what went wrong from the error that tokio-rustls wraps.
     pub(super) fn from_tls(error: io::Error) -> AcceptFault {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(alert)) => AcceptFault::Alert(alert_name(*alert)),
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                AcceptFault::ClientCertificate
+            }
             Some(other) => AcceptFault::Protocol(other.to_string()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => AcceptFault::Closed,
             None => AcceptFault::Io(error),

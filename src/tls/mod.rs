@@ -5,6 +5,7 @@
 //! - [`trust`]: the roots, the handshake with a recipient, what was verified.
 //! - [`look`]: a handshake with a recipient that is only looked at, for `tasrih probe`.
 //! - [`client_hello`]: a ClientHello read off a stream without losing its bytes, for tunnels; [`wire`] reads the bytes.
+//! - [`listener`]: TLS towards the proxy itself, with client certificates.
 //! - [`issue`]: how a certificate of ours looks.
 //! - [`recipient`]: acceptors for the demo and the tests, which count what a handshake took.
 //! - [`private_key`]: key files that only their owner may read.
@@ -23,6 +24,7 @@ pub mod authority;
 pub mod client_hello;
 pub mod fault;
 pub mod issue;
+pub mod listener;
 pub mod look;
 pub mod private_key;
 pub mod recipient;
@@ -32,6 +34,7 @@ pub mod wire;
 pub use authority::{Authority, AuthorityFacts, ServerStream};
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
 pub use fault::{AcceptFault, AuthorityFault};
+pub use listener::{ListenerFault, ProxyAcceptor};
 pub use look::{CertificateFacts, Look};
 pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault, certificate_ends};
 

@@ -196,7 +196,7 @@ impl Dialer {
                 Ok(Err(error)) => last = error,
                 Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
-            tracing::debug!(%destination, %address, error = %last, "an address does not accept a connection");
+            tracing::debug!(%address, error = %last, "an address does not accept a connection");
         }
         Err(DialFault::Unreachable { destination: destination.clone(), tried: addresses.len(), last })
     }
