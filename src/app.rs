@@ -192,7 +192,8 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
         addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
         dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()).timed_by(metrics.clone()),
-        authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?,
+        authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?
+            .with_crl_url(settings.interception.crl_url.clone()),
         holding: holding(&settings)?,
         limits: limits(&settings),
         connections: Arc::new(Semaphore::new(settings.limits.connections)),
@@ -206,12 +207,13 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     audit.note(Lifecycle::RegisterLoaded { version, transfers, warnings: warnings.len() as u64 }).await?;
 
     let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
+    let first = (proxies[0], listening.listeners[0].tls.is_some());
     let mut tasks: Vec<_> = listening
         .listeners
         .into_iter()
         .map(|listener| tokio::spawn(server::serve(corridor.clone(), listener, shutdown.clone())))
         .collect();
-    let observed = Arc::new(Observed::new(corridor.clone(), settings.state.clone()));
+    let observed = Arc::new(Observed::new(corridor.clone(), settings.state.clone(), first));
     corridor.metrics.set_limit(Bounded::Connections, settings.limits.connections as u64);
     if let Some(socket) = listening.metrics_socket {
         tasks.push(tokio::spawn(serve_admin(socket, Pages::Metrics, observed.clone(), shutdown.clone())));

@@ -1,7 +1,8 @@
 //! The proxy as an operator has it: the real process, real signals, real sockets, real files.
 //!
-//! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process is replaced.
-//! `manager`: what systemd is told. `unit`: the sandbox of `deploy/`. `doctor` and `probe`: the two commands that look at
+//! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
+//! is replaced. `manager`: what systemd is told. `unit`: the sandbox of `deploy/`. `rollout`: the authority on its way to
+//! the devices. `doctor` and `probe`: the two commands that look at
 //! a live installation. The process and its recipients stand in `ground`.
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
@@ -18,6 +19,8 @@ mod probe;
 mod reload;
 #[path = "operate/restart.rs"]
 mod restart;
+#[path = "operate/rollout.rs"]
+mod rollout;
 #[path = "operate/stop.rs"]
 mod stop;
 #[path = "operate/unit.rs"]

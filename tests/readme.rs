@@ -116,10 +116,14 @@ fn every_subcommand_and_option_exists() {
         let (words, option_help) = match line.split_once("tasrih ") {
             Some((before, rest)) if before.is_empty() || before.ends_with(' ') => {
                 let words: Vec<&str> = rest.split_whitespace().collect();
-                let help = help.get(words[0]);
+                // A subcommand of a subcommand, as `tasrih ca export`, has a help of its own.
+                let nested =
+                    words.get(1).is_some_and(|word| word.starts_with(|letter: char| letter.is_ascii_lowercase()));
+                let inner = nested.then(|| format!("{}{}", help[words[0]], tasrih(&[words[0], words[1], "--help"])));
+                let help = inner.as_ref().or(help.get(words[0])).cloned();
                 (words.clone(), help.unwrap_or_else(|| panic!("README names `tasrih {}`, which is none", words[0])))
             }
-            _ if line.starts_with("--") => (line.split_whitespace().collect(), &everywhere),
+            _ if line.starts_with("--") => (line.split_whitespace().collect(), everywhere.clone()),
             _ => continue,
         };
         for option in words.iter().take_while(|word| **word != "#").filter(|word| word.starts_with("--")) {

@@ -436,6 +436,7 @@ impl Evidence {
             address: None,
             country: None,
             tls: None,
+            client_alert: None,
         };
         let record = DecisionRecord {
             time: "2031-05-02T12:00:00Z".parse().expect("a time"),

@@ -13,11 +13,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::destination::{Authority, Host};
 use crate::metrics::CONTENT_TYPE;
+use crate::proxy::handout::Handout;
 
 pub mod observed;
 
@@ -28,6 +30,9 @@ pub trait Status: Send + Sync + 'static {
 
     /// Whether exchanges can be let through.
     fn readiness(&self) -> Readiness;
+
+    /// What clients are handed out, for one that reached this listener at `asked`; `None` where there is no such thing.
+    fn handout(&self, what: Handout, asked: &Host) -> Option<Bytes>;
 }
 
 /// Whether exchanges can be let through, and on what they would be decided.
@@ -78,7 +83,8 @@ pub fn router(pages: Pages, status: Arc<dyn Status>, own: SocketAddr) -> Router 
         Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).route("/readyz", get(readiness));
     // What is more than observing is the admin listener's alone.
     let served = match pages {
-        Pages::Metrics | Pages::All => observing,
+        Pages::Metrics => observing,
+        Pages::All => Handout::ALL.into_iter().fold(observing, |pages, what| pages.route(what.path(), get(handout))),
     };
     served.with_state(status).layer(middleware::from_fn_with_state(own, guard))
 }
@@ -96,6 +102,14 @@ async fn readiness(State(status): State<Arc<dyn Status>>) -> Response {
     let readiness = status.readiness();
     let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(readiness)).into_response()
+}
+
+/// The same as on the proxy's listeners (`proxy/handout.rs`), for operators.
+async fn handout(State(status): State<Arc<dyn Status>>, request: Request) -> Response {
+    let found = Handout::at(request.uri().path()).zip(host(request.headers())).and_then(|(what, asked)| {
+        Some(([(header::CONTENT_TYPE, what.content_type())], status.handout(what, &asked.host)?))
+    });
+    found.map_or_else(|| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response)
 }
 
 /// Lets only reading requests through, and only those that mean this listener by its own name.
@@ -119,9 +133,7 @@ async fn guard(State(own): State<SocketAddr>, request: Request, next: Next) -> R
 /// A listener on all addresses (`0.0.0.0`, `::`) cannot know which of them a client means; it answers to any literal
 /// address, since rebinding needs a name.
 fn is_own(headers: &HeaderMap, own: SocketAddr) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Some(authority) = host.to_str().ok().and_then(|host| Authority::parse(host).ok()) else { return false };
+    let Some(authority) = host(headers) else { return false };
     let bound: IpAddr = own.ip().to_canonical();
     let port_fits = authority.port.unwrap_or(80) == own.port();
     let host_fits = match authority.host {
@@ -129,6 +141,13 @@ fn is_own(headers: &HeaderMap, own: SocketAddr) -> bool {
         Host::Name(name) => name.as_str() == "localhost" && (bound.is_loopback() || bound.is_unspecified()),
     };
     port_fits && host_fits
+}
+
+/// What the one `Host` field names.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    Authority::parse(host.to_str().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -157,6 +176,10 @@ mod tests {
                 remedy: None,
             }
         }
+
+        fn handout(&self, what: Handout, _: &Host) -> Option<Bytes> {
+            (what == Handout::Authority).then(|| Bytes::from_static(b"a certificate"))
+        }
     }
 
     async fn ask(ready: bool, request_line: &str, host: &str) -> String {
@@ -178,6 +201,8 @@ mod tests {
         let metrics = ask(true, "GET /metrics", "127.0.0.1:PORT").await;
         assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("version=0.0.4"), "{metrics}");
         assert!(ask(true, "GET /healthz", "localhost:PORT").await.ends_with("ok\n"));
+        assert!(ask(true, "GET /ca.pem", "localhost:PORT").await.contains("application/x-x509-ca-cert"));
+        assert!(ask(true, "GET /ca.crl", "localhost:PORT").await.starts_with("HTTP/1.1 404"));
         let ready = ask(true, "GET /readyz", "127.0.0.1:PORT").await;
         assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"register\":\"00\""), "{ready}");
         let not_ready = ask(false, "GET /readyz", "127.0.0.1:PORT").await;

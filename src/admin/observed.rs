@@ -1,24 +1,31 @@
 //! What the admin listener may see of the running proxy: figures gathered at each scrape, and readiness.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use bytes::Bytes;
+
 use super::{Readiness, Status};
 use crate::audit::Health;
+use crate::destination::{Authority, Host};
 use crate::metrics::Bounded;
 use crate::proxy::Corridor;
+use crate::proxy::handout::{Handout, Reached};
 
 /// The proxy, as its operators see it.
 pub struct Observed {
     corridor: Arc<Corridor>,
     /// The state folder, whose file system is watched.
     state: PathBuf,
+    /// The first listener, which clients are told to use, and whether it speaks TLS.
+    proxy: (SocketAddr, bool),
 }
 
 impl Observed {
-    /// Sees this corridor, whose log lies in `state`.
-    pub fn new(corridor: Arc<Corridor>, state: PathBuf) -> Observed {
+    /// Sees this corridor, whose log lies in `state` and whose first listener is `proxy`, over TLS or not.
+    pub fn new(corridor: Arc<Corridor>, state: PathBuf, proxy: (SocketAddr, bool)) -> Observed {
         let metrics = &corridor.metrics;
         metrics.set_limit(Bounded::HeldBytes, corridor.holding.budget.limit());
         metrics.set_limit(Bounded::RecordQueue, corridor.audit.queue_limit() as u64);
@@ -26,7 +33,7 @@ impl Observed {
         metrics.set_limit(Bounded::IdleConnections, corridor.dialer.idle_limit() as u64);
         let ends = corridor.authority.facts().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         metrics.set_authority_end(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
-        Observed { corridor, state }
+        Observed { corridor, state, proxy }
     }
 
     /// Takes the figures that nobody counts while they change.
@@ -66,6 +73,17 @@ impl Status for Observed {
             cause: health.cause().map(|cause| cause.as_str().to_owned()),
             remedy: health.cause().map(|cause| cause.remedy().to_owned()),
         }
+    }
+
+    fn handout(&self, what: Handout, asked: &Host) -> Option<Bytes> {
+        // A listener on all addresses is reached under the one at which this page was.
+        let (proxy, tls) = self.proxy;
+        let host = match proxy.ip() {
+            ip if ip.is_unspecified() => asked.clone(),
+            ip => Host::Address(ip),
+        };
+        let at = Authority { host, port: Some(proxy.port()) };
+        what.body(&self.corridor.authority, &Reached { at, tls })
     }
 }
 

@@ -1,7 +1,8 @@
-//! `tasrih ca`: the interception authority.
+//! `tasrih ca`: the interception authority, from its making to the one that follows it.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -9,9 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use jiff::Timestamp;
 
-use crate::tls::{Authority, AuthorityFacts, AuthorityFault, private_key};
+use crate::proxy::error::told;
+use crate::tls::{Authority, AuthorityFacts, AuthorityFault, private_key, rotation};
+use export::{Device, Export};
 
-/// Create or show the interception authority
+mod export;
+
+/// Make, show, export and replace the interception authority
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -22,8 +27,12 @@ pub struct Arguments {
 enum Command {
     /// Make the authority; `run` does so by itself at its first start
     Init(Folder),
-    /// Show the certificate that clients must trust
+    /// Show the certificates that clients must trust
     Show(Folder),
+    /// Write it in the form that a kind of device takes, and say how it is installed there
+    Export(ToDevice),
+    /// Make the next authority; both are trusted until `--finish` lets it take over
+    Rotate(Rotate),
 }
 
 #[derive(clap::Args)]
@@ -33,48 +42,140 @@ struct Folder {
     certs: PathBuf,
 }
 
+#[derive(clap::Args)]
+struct ToDevice {
+    /// The kind of device
+    #[arg(value_enum)]
+    device: Device,
+    /// Folder that the files are written into
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+#[derive(clap::Args)]
+struct Rotate {
+    /// Let the next authority take over: clients that trust only the present one are lost with the next start
+    #[arg(long)]
+    finish: bool,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+impl Folder {
+    fn certificate(&self) -> PathBuf {
+        self.certs.join("ca.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.certs.join("ca.key")
+    }
+}
+
 pub fn main(arguments: Arguments) -> u8 {
-    let (folder, authority) = match arguments.command {
-        Command::Init(Folder { certs }) => (certs.clone(), Authority::create(&certificate(&certs), &key(&certs))),
-        Command::Show(Folder { certs }) => (certs.clone(), Authority::load(&certificate(&certs), &key(&certs))),
+    let said = match arguments.command {
+        Command::Init(folder) => Authority::create(&folder.certificate(), &folder.key())
+            .map(|authority| shown(&folder, &authority))
+            .map_err(|fault| whole(&fault)),
+        Command::Show(folder) => Authority::load(&folder.certificate(), &folder.key())
+            .map(|authority| shown(&folder, &authority))
+            .map_err(|fault| whole(&fault) + hint(&fault)),
+        Command::Export(ToDevice { device, out, folder }) => export::export(device, &folder.certificate(), &out)
+            .map(|made| exported(&made))
+            .map_err(|fault| whole(&fault)),
+        Command::Rotate(Rotate { finish: false, folder }) => rotation::begin(&folder.certificate(), &folder.key())
+            .map(|next| begun(&folder, &next))
+            .map_err(|fault| whole(&fault)),
+        Command::Rotate(Rotate { finish: true, folder }) => rotation::finish(&folder.certificate(), &folder.key())
+            .map(|facts| finished(&folder, &facts))
+            .map_err(|fault| whole(&fault)),
     };
-    match authority {
-        Ok(authority) => {
-            print!("{}", shown(&folder, authority.facts()));
+    match said {
+        Ok(text) => {
+            print!("{text}");
             super::FINE
         }
         Err(fault) => {
-            report(&fault);
+            eprintln!("tasrih ca: {fault}");
             super::UNREADABLE
         }
     }
 }
 
-fn certificate(folder: &Path) -> PathBuf {
-    folder.join("ca.pem")
+/// An error with its causes.
+fn whole(fault: &(dyn Error + 'static)) -> String {
+    told(fault)
 }
 
-fn key(folder: &Path) -> PathBuf {
-    folder.join("ca.key")
+fn hint(fault: &AuthorityFault) -> &'static str {
+    let missing = matches!(fault, AuthorityFault::CertificateFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+    if missing { "\nhint: `tasrih ca init` makes it" } else { "" }
 }
 
-fn shown(folder: &Path, facts: &AuthorityFacts) -> String {
-    let certificate = certificate(folder);
-    let key = key(folder);
+fn shown(folder: &Folder, authority: &Authority) -> String {
+    let (certificate, key) = (folder.certificate(), folder.key());
     let mode = private_key::mode(&key).map_or_else(|error| error.to_string(), |mode| format!("mode {mode:04o}"));
+    let mut text = certificate_lines(authority.facts());
+    line(&mut text, "certificate", &certificate.display());
+    line(&mut text, "key", &format_args!("{} ({mode})", key.display()));
+    line(
+        &mut text,
+        "trust it",
+        &format_args!("curl --cacert {} -x http://127.0.0.1:3128 https://…", certificate.display()),
+    );
+    if let Some(next) = authority.next() {
+        text.push_str("\nnext, and trusted besides until `tasrih ca rotate --finish` lets it take over:\n");
+        text.push_str(&certificate_lines(next));
+        line(&mut text, "key", &rotation::next_key(&key).display());
+    }
+    text
+}
+
+fn certificate_lines(facts: &AuthorityFacts) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: &dyn std::fmt::Display| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<12} {value}");
-    };
-    line("subject", &facts.subject);
-    line("valid from", &day(facts.not_before));
-    line("valid until", &day(facts.not_after));
-    line("sha-256", &fingerprint(&facts.sha256));
-    line("spki pin", &STANDARD.encode(facts.spki_sha256));
-    line("certificate", &certificate.display());
-    line("key", &format_args!("{} ({mode})", key.display()));
-    line("trust it", &format_args!("curl --cacert {} -x http://127.0.0.1:3128 https://…", certificate.display()));
+    line(&mut text, "subject", &facts.subject);
+    line(&mut text, "serial", &facts.serial);
+    line(&mut text, "valid from", &day(facts.not_before));
+    line(&mut text, "valid until", &day(facts.not_after));
+    line(&mut text, "sha-256", &fingerprint(&facts.sha256));
+    line(&mut text, "spki pin", &STANDARD.encode(facts.spki_sha256));
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &dyn Display) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{name:<12} {value}");
+}
+
+fn exported(made: &Export) -> String {
+    let mut text = String::new();
+    for file in &made.files {
+        line(&mut text, "wrote", &file.display());
+    }
+    for step in &made.steps {
+        line(&mut text, "do", step);
+    }
+    text
+}
+
+fn begun(folder: &Folder, next: &AuthorityFacts) -> String {
+    let mut text = certificate_lines(next);
+    line(&mut text, "certificate", &format_args!("{}, behind the present one", folder.certificate().display()));
+    line(&mut text, "key", &rotation::next_key(&folder.key()).display());
+    line(&mut text, "do", &"restart the proxy: clients that trust either authority are served from then on");
+    line(&mut text, "do", &"roll the next one out: /ca.pem and `tasrih ca export` give both");
+    line(&mut text, "do", &"`tasrih ca rotate --finish` when every client has it, and restart again");
+    text
+}
+
+fn finished(folder: &Folder, facts: &AuthorityFacts) -> String {
+    let (certificate, key) = (folder.certificate(), folder.key());
+    let mut text = certificate_lines(facts);
+    let (old_certificate, old_key) = (rotation::previous(&certificate), rotation::previous(&key));
+    line(&mut text, "replaced", &format_args!("{} and {}", old_certificate.display(), old_key.display()));
+    line(&mut text, "do", &"restart the proxy; `tasrih doctor` then lists clients that do not trust it");
+    line(&mut text, "do", &format_args!("take the old one from the devices, then delete {}", old_key.display()));
     text
 }
 
@@ -85,18 +186,4 @@ fn fingerprint(digest: &[u8]) -> String {
 
 fn day(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| "an unreadable time".to_owned(), |time| time.to_string())
-}
-
-fn report(fault: &AuthorityFault) {
-    let mut text = format!("tasrih ca: {fault}");
-    let mut source = std::error::Error::source(fault);
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    eprintln!("{text}");
-    let missing = matches!(fault, AuthorityFault::CertificateFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
-    if missing {
-        eprintln!("hint: `tasrih ca init` makes it");
-    }
 }

@@ -1,7 +1,7 @@
 //! `tasrih doctor`: whether an installation is well, one line a question, each with what is to be done.
 //!
-//! It looks at the files as they lie (`files`), at the machine (`machine`), and at the running proxy (`running`), to
-//! which it sends one CONNECT that must be refused. It changes nothing and takes no lock.
+//! It looks at the files as they lie (`files`), at the machine (`machine`), at the running proxy (`running`), to
+//! which it sends one CONNECT that must be refused, and for clients that distrust it (`clients`). It changes nothing and takes no lock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::installation::Installation;
 use super::{FINDINGS, FINE, UNREADABLE};
 
+mod clients;
 mod files;
 mod machine;
 mod running;

@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 
 use super::listeners::{self, Taken};
 use super::{Disk, Interception, Limits, Loaded, Log, LogFormat, LogLevel, Resolver, Root, Settings, Spool, Upstream};
-use crate::destination::{Host, HostName};
+use crate::destination::{Authority, Host, HostName};
 use crate::register::document::{self, Node, Scalar, Value};
 use crate::register::fault::{Collector, Faults, Problem, Text};
 use crate::register::fields::{Fields, Places, Read};
@@ -85,12 +85,26 @@ fn interception(fields: &mut Fields<'_>) -> Option<Interception> {
     let read = Interception {
         certificate: fields.or_default("certificate", default.certificate, path),
         key: fields.or_default("key", default.key, path),
+        crl_url: fields.optional("crl_url", crl_url),
     };
     if read.certificate == read.key {
         let problem = Problem::new(format!("`{}` is both certificate and key", read.key.display()));
         fields.refuse("key", problem.hint("the key is a file of its own, readable by its owner only"));
     }
     Some(read)
+}
+
+/// Over TLS a client would need the list to fetch the list (RFC 5280 §8).
+fn crl_url(scalar: &Scalar) -> Read<String> {
+    let (written, canonical) = scalar::text(scalar)?;
+    let wrong = || {
+        Problem::new(format!("`{written}` is no address of a list of revoked certificates"))
+            .hint("`http://HOST:PORT/ca.crl`, at a listener of this proxy that clients reach")
+    };
+    let (authority, _) = written.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
+    Authority::parse(authority).map_err(|_| wrong())?;
+    let plain = written.bytes().all(|byte| byte.is_ascii_graphic());
+    if plain { Ok((written, canonical)) } else { Err(wrong()) }
 }
 
 fn upstream(fields: &mut Fields<'_>) -> Option<Upstream> {

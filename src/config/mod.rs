@@ -167,6 +167,9 @@ pub struct Interception {
     pub certificate: PathBuf,
     /// Its private key, mode 0600.
     pub key: PathBuf,
+    /// Where clients can fetch the list of revoked leaves, as each leaf says: an `http` address of a listener, or of a
+    /// server that copies `/ca.crl` from it. Leaves say nothing where it is absent.
+    pub crl_url: Option<String>,
 }
 
 /// The way to recipients.
@@ -258,7 +261,7 @@ impl Default for Log {
 
 impl Default for Interception {
     fn default() -> Interception {
-        Interception { certificate: PathBuf::from("certs/ca.pem"), key: PathBuf::from("certs/ca.key") }
+        Interception { certificate: PathBuf::from("certs/ca.pem"), key: PathBuf::from("certs/ca.key"), crl_url: None }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::register::{Filing, FilingStatus, Id, Mode, ModeSetting, Order, OrderA
 
 /// Most transfers that have series of their own; the rest is counted as `other`.
 const MAX_TRANSFERS: usize = 1000;
+/// Most sources that have series of their own, likewise.
+const MAX_SOURCES: usize = 1000;
 
 impl Metrics {
     /// A register is in force since `now`: its version, and series for its transfers.
@@ -34,6 +36,7 @@ impl Metrics {
             series.declarations.with_label_values(&[kind]).set(signed(count as u64));
         }
         self.name_transfers(register, now);
+        self.name_sources(register);
         self.filings(register);
         self.name_recipients(register);
         self.register_at(register, now);
@@ -117,6 +120,23 @@ impl Metrics {
                 last.set(now.as_second());
             }
         }
+    }
+
+    /// Gives the sources of a register their series. Those that are gone keep theirs: a counter that vanishes reads as a
+    /// restart.
+    fn name_sources(&self, register: &Register) {
+        let mut named = self.0.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in &register.sources {
+            if named.len() < MAX_SOURCES && named.insert(source.id.clone()) {
+                self.0.client_distrust.with_label_values(&[source.id.as_str()]);
+            }
+        }
+    }
+
+    /// The label of a declared source.
+    pub(super) fn named_source<'a>(&self, source: &'a Id) -> &'a str {
+        let named = self.0.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.contains(source) { source.as_str() } else { OTHER }
     }
 
     fn filings(&self, register: &Register) {

@@ -12,13 +12,14 @@ use prometheus::{Encoder, HistogramTimer, IntGauge, TextEncoder};
 
 use crate::audit::{Cause, Health};
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
+use crate::register::Id;
 
 mod declared;
 mod recipients;
 pub mod reference;
 mod series;
 
-use series::{NO_REASON, Series};
+use series::{NO_REASON, Series, UNKNOWN};
 
 /// What Prometheus expects of a text scrape.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -203,9 +204,10 @@ impl Metrics {
         self.0.handshake_failures.with_label_values(&[side.as_str()]).inc();
     }
 
-    /// A client said that it does not trust the interception authority.
-    pub fn client_distrusts(&self) {
-        self.0.client_distrust.inc();
+    /// A client of this source said that it does not trust the interception authority.
+    pub fn client_distrusts(&self, source: Option<&Id>) {
+        let label = source.map_or(UNKNOWN, |source| self.named_source(source));
+        self.0.client_distrust.with_label_values(&[label]).inc();
     }
 
     /// An exchange was let through without being read.
@@ -304,7 +306,6 @@ fn signed(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::Id;
 
     #[test]
     fn series_exist_from_zero() {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::series::{Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES};
+use super::series::{Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES, UNKNOWN};
 use super::{Carriage, Direction, Metrics, Side};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason};
@@ -14,7 +14,7 @@ What `/metrics` on the admin listener serves, in Prometheus's text format. This 
 (`TASRIH_WRITE=1 cargo test --test observability`), and a test keeps it equal.
 
 Every series exists from the start, at zero. Labels come from closed sets: no host, address or user is ever one. Transfers
-are those of the register in force, at most 1,000 of them; further ones are counted as `other`. Times are Unix seconds.
+and sources are those of the register in force, at most 1,000 of each; further ones are counted as `other`. Times are Unix seconds.
 ";
 
 /// The page, in Markdown.
@@ -64,6 +64,7 @@ fn labels() -> Vec<(&'static str, String)> {
         ("reason", words(reasons)),
         ("scope", words(SCOPES)),
         ("side", words(Side::ALL.map(Side::as_str))),
+        ("source", format!("ids of declared sources, `{UNKNOWN}` for whoever is none, and `{OTHER}`")),
         ("stage", words(STAGES.map(crate::policy::Stage::as_str))),
         ("transfer", format!("ids of declared transfers, and `{OTHER}`")),
         ("version", "of the program, or the SHA-256 of the register".to_owned()),

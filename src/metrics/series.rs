@@ -20,6 +20,8 @@ use crate::register::Id;
 
 /// Stands for a transfer beyond the cap, or one that is no longer declared.
 pub(super) const OTHER: &str = "other";
+/// Stands for the source of whoever is none.
+pub(super) const UNKNOWN: &str = "unknown";
 /// Stands for the reason of a permit.
 pub(super) const NO_REASON: &str = "none";
 /// What can be declared, as the label `kind`.
@@ -62,7 +64,7 @@ pub(super) struct Series {
     pub(super) connect: Histogram,
     pub(super) handshake: HistogramVec,
     pub(super) handshake_failures: IntCounterVec,
-    pub(super) client_distrust: IntCounter,
+    pub(super) client_distrust: IntCounterVec,
     pub(super) leaves: IntGauge,
     pub(super) leaves_limit: IntGauge,
     pub(super) idle_connections: IntGauge,
@@ -103,6 +105,8 @@ pub(super) struct Series {
     pub(super) filing_valid_until: IntGaugeVec,
     /// Transfers that have series. Held for a look-up, never across an await.
     pub(super) transfers: Mutex<BTreeSet<Id>>,
+    /// Sources that have series, likewise.
+    pub(super) sources: Mutex<BTreeSet<Id>>,
 }
 
 impl Series {
@@ -154,9 +158,10 @@ impl Series {
                 "TLS handshakes that failed, by side.",
                 &["side"],
             ),
-            client_distrust: make.counter(
+            client_distrust: make.counters(
                 "client_distrust_total",
-                "Handshakes that a client refused because it does not trust the interception authority.",
+                "Handshakes that a client refused because it does not trust the interception authority, by source.",
+                &["source"],
             ),
             leaves: make.gauge("leaf_cache_entries", "Leaf certificates kept by the interception authority."),
             leaves_limit: make.gauge("leaf_cache_limit", "Most leaf certificates kept."),
@@ -264,6 +269,7 @@ impl Series {
                 &["transfer"],
             ),
             transfers: Mutex::default(),
+            sources: Mutex::default(),
             registry: make.finish(),
             described: make.described,
         };
@@ -272,6 +278,9 @@ impl Series {
     }
 
     fn start_at_zero(&self) {
+        for source in [UNKNOWN, OTHER] {
+            self.client_distrust.with_label_values(&[source]);
+        }
         for entry in EntryPoint::ALL {
             self.decisions.with_label_values(&[Decision::Permit.as_str(), NO_REASON, entry.as_str()]);
             for reason in Reason::ALL {

@@ -46,6 +46,7 @@ impl Account {
             address: None,
             country: None,
             tls: None,
+            client_alert: None,
         };
         Account { register, peer, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
     }
@@ -105,6 +106,11 @@ impl Account {
     /// What follows is no HTTP request but the bytes of a tunnel.
     pub fn becomes_tunnel(&mut self) {
         self.exchange.request = None;
+    }
+
+    /// Notes the alert with which the client ended its handshake.
+    pub fn alerted(&mut self, alert: Option<&str>) {
+        self.exchange.client_alert = alert.map(str::to_owned);
     }
 
     /// Notes what was verified on the way.

@@ -87,9 +87,9 @@ fn judge(
 }
 
 /// Speaks TLS with the client in the recipient's name and reads the requests inside.
-async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination, upgrade: OnUpgrade, guard: Guard) {
+async fn intercept(corridor: Arc<Corridor>, door: Door, to: Destination, upgrade: OnUpgrade, mut guard: Guard) {
     let Ok(upgraded) = upgrade.await else { return };
-    let stream = match shake_hands(&corridor, &door, &destination.host, upgraded).await {
+    let stream = match shake_hands(&corridor, &door, &to.host, upgraded, &mut guard).await {
         Ok(stream) => stream,
         Err(denial) => return guard.note(denial).await,
     };
@@ -106,12 +106,24 @@ async fn intercept(corridor: Arc<Corridor>, door: Door, destination: Destination
 
 type Secured = ServerStream<TokioIo<Upgraded>>;
 
-async fn shake_hands(corridor: &Corridor, door: &Door, host: &Host, upgraded: Upgraded) -> Result<Secured, Denial> {
+async fn shake_hands(
+    corridor: &Corridor,
+    door: &Door,
+    host: &Host,
+    upgraded: Upgraded,
+    guard: &mut Guard,
+) -> Result<Secured, Denial> {
     let _timed = corridor.metrics.shaking_hands(Side::Client);
     let accepting = corridor.authority.accept(TokioIo::new(upgraded), host);
     match timeout(corridor.limits.header_time, accepting).await {
         Ok(Ok((stream, _))) => Ok(stream),
-        Ok(Err(fault)) => Err(unaccepted(corridor, door, fault)),
+        Ok(Err(fault)) => {
+            guard.account.alerted(fault.alert());
+            if fault.is_distrust() {
+                corridor.metrics.client_distrusts(guard.account.exchange().source.as_ref());
+            }
+            Err(unaccepted(corridor, door, fault))
+        }
         Err(_) => {
             let detail = "the client completed no TLS handshake in time";
             Err(Denial::new(Reason::ClientTimeout, Stage::Head).with_detail(detail))
@@ -121,12 +133,14 @@ async fn shake_hands(corridor: &Corridor, door: &Door, host: &Host, upgraded: Up
 
 /// Tells a refusal inside the connection, where browsers show it: the first request gets it as its reply, nothing is
 /// resolved or dialled, and the connection ends. One record, also where the client asks for nothing.
-async fn refuse_inside(corridor: Arc<Corridor>, door: Door, upgrade: OnUpgrade, guard: Guard, denial: Denial) {
+async fn refuse_inside(corridor: Arc<Corridor>, door: Door, upgrade: OnUpgrade, mut guard: Guard, denial: Denial) {
     let refused = guard.account.exchange().destination.as_ref().map(|destination| destination.host.clone());
+    let stream = match (refused, upgrade.await) {
+        (Some(host), Ok(upgraded)) => shake_hands(&corridor, &door, &host, upgraded, &mut guard).await.ok(),
+        _ => None,
+    };
     let owed = Arc::new(Mutex::new(Some((guard, denial))));
-    if let (Some(host), Ok(upgraded)) = (refused, upgrade.await)
-        && let Ok(stream) = shake_hands(&corridor, &door, &host, upgraded).await
-    {
+    if let Some(stream) = stream {
         let telling = owed.clone();
         server::speak_once(&corridor, stream, move |request| {
             let told = take(&telling);
@@ -151,9 +165,6 @@ fn take<T>(owed: &Mutex<Option<T>>) -> Option<T> {
 /// What the client did wrong in the handshake, or that it left, usually because it does not trust the authority.
 fn unaccepted(corridor: &Corridor, door: &Door, fault: AcceptFault) -> Denial {
     corridor.metrics.handshake_failed(Side::Client);
-    if fault.is_distrust() {
-        corridor.metrics.client_distrusts();
-    }
     let why = fault.word();
     tracing::debug!(connection = %door.connection, why, "a client did not complete the intercepted handshake");
     match fault {

@@ -28,6 +28,7 @@ pub mod error;
 pub mod exchange;
 pub mod forward;
 pub mod guard;
+pub mod handout;
 pub mod headers;
 pub mod progress;
 pub mod reply;

@@ -36,7 +36,7 @@ pub fn refusal(
         true => page_of(denial, record, controller),
         false => problem_of(denial, record, controller),
     };
-    let mut response = Response::new(full(body));
+    let mut response = Response::new(whole(body));
     *response.status_mut() = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN);
     let kind = if page { "text/html; charset=utf-8" } else { "application/problem+json" };
     let headers = response.headers_mut();
@@ -87,8 +87,9 @@ pub fn empty() -> ReplyBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-fn full(text: String) -> ReplyBody {
-    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+/// A body that is there already.
+pub fn whole(body: impl Into<Bytes>) -> ReplyBody {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// After these the bytes that follow cannot be trusted to be a request.

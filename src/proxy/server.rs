@@ -24,7 +24,7 @@ use super::counted::{Counted, Received};
 use super::guard::Guard;
 use super::reply::ReplyBody;
 use super::request::{Door, Place};
-use super::{Corridor, StopSignal, connect, exchange, stopped};
+use super::{Corridor, StopSignal, connect, exchange, handout, stopped};
 use crate::metrics::Side;
 use crate::policy::{Denial, EntryPoint, Reason, Stage};
 use crate::tls::ProxyAcceptor;
@@ -234,7 +234,13 @@ async fn answer(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let response = match request.method() {
         &Method::CONNECT => connect::connect(corridor, door, request).await,
-        _ => exchange::exchange(corridor, door, request).await,
+        _ => {
+            let (parts, body) = request.into_parts();
+            match handout::answer(&corridor, &door, &parts, &body) {
+                Some(handed_out) => handed_out,
+                None => exchange::exchange(corridor, door, http::Request::from_parts(parts, body)).await,
+            }
+        }
     };
     Ok(response)
 }

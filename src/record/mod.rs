@@ -104,6 +104,8 @@ pub struct Exchange {
     pub country: Option<Country>,
     /// TLS towards the recipient.
     pub tls: Option<TlsFacts>,
+    /// The alert with which the client refused the interception authority's certificate, as RFC 8446 §6 names it.
+    pub client_alert: Option<String>,
 }
 
 /// What a record shows of an HTTP request.

@@ -80,6 +80,7 @@ fn common(exchange: &Exchange, recipient: Option<&Id>, used: Option<&Declaration
     }
     let spki = exchange.tls.as_ref().and_then(|tls| tls.spki_sha256);
     put_some(&mut ours, "spki_sha256", spki.map(|spki| json!(hex(&spki))));
+    put_some(&mut ours, "client_alert", exchange.client_alert.as_ref().map(|alert| json!(cut.text(alert, 64))));
     if let Some(used) = used {
         add_declaration(&mut ours, used, cut);
     }

@@ -10,13 +10,12 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
-use rcgen::{Issuer, KeyPair};
+use rcgen::{Issuer, KeyIdMethod, KeyPair};
 use rustls::SupportedProtocolVersion;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::server::{NoServerSessionStorage, ServerConfig};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use sha2::{Digest, Sha256};
@@ -24,16 +23,17 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::bundle::{AuthorityFacts, Bundle, pem};
 use super::client_hello::{self, ClientHelloFacts, Replayed};
 use super::fault::{AcceptFault, AuthorityFault};
 use super::issue::{self, IssueFault, Validity};
 use super::private_key;
 use super::{ACCESS_DENIED, HTTP_1_1, PROTOCOL_VERSION, VERSIONS, provider};
-use crate::destination::Host;
+use crate::destination::{Authority as HostAndPort, Host};
 use crate::policy::TlsVersion;
 
 /// Days that the authority's own certificate is valid.
-const AUTHORITY_DAYS: u32 = 3650;
+pub(super) const AUTHORITY_DAYS: u32 = 3650;
 /// Days that a leaf is valid; clients accept at most 398, and short ones need no revocation.
 const LEAF_DAYS: u32 = 30;
 /// A leaf with less than this left is replaced, so that no client meets one that ends under its hands.
@@ -46,12 +46,19 @@ pub type ServerStream<S> = tokio_rustls::server::TlsStream<Replayed<S>>;
 
 /// The authority, loaded.
 pub struct Authority {
-    /// The certificate as clients must trust it.
+    /// What clients must trust: its certificate, and in a rotation the next one's.
     certificate_pem: String,
-    /// What `tasrih ca show` prints of it.
+    /// What its certificate says.
     facts: AuthorityFacts,
+    /// The authority that takes over next, while a rotation is under way.
+    next: Option<AuthorityFacts>,
+    /// Where the list of revoked leaves can be fetched, as leaves say it.
+    crl_url: Option<String>,
     issuer: Issuer<'static, KeyPair>,
-    /// Certificates that follow a leaf: empty for a self-signed authority, which clients have already.
+    /// How its key is named in what it signs.
+    key_identifier: KeyIdMethod,
+    /// Certificates that follow a leaf: none for a self-signed authority, which clients have already; in a rotation the
+    /// bridge to the next one.
     chain: Vec<CertificateDer<'static>>,
     /// One key for all leaves, never written to disk; making one for each would cost more than signing.
     leaf_key: KeyPair,
@@ -59,21 +66,6 @@ pub struct Authority {
     leaves: Cache<Host, Leaf>,
     /// All that connections share, tickets too; each handshake adds its leaf.
     config: ServerConfig,
-}
-
-/// What can be said about the authority's certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthorityFacts {
-    /// Its subject, as RFC 4514 writes names.
-    pub subject: String,
-    /// First moment of its validity.
-    pub not_before: SystemTime,
-    /// Last moment of its validity.
-    pub not_after: SystemTime,
-    /// SHA-256 of the certificate.
-    pub sha256: [u8; 32],
-    /// SHA-256 of its SubjectPublicKeyInfo.
-    pub spki_sha256: [u8; 32],
 }
 
 #[derive(Clone)]
@@ -114,58 +106,56 @@ impl Authority {
     /// Makes an authority that lives in memory only, for the demo and the tests.
     pub fn generate() -> Result<Authority, AuthorityFault> {
         let key = issue::key()?;
-        // The name carries a piece of the key's digest, so that two authorities can be told apart in a client's list.
-        let digest = Sha256::digest(key.public_key_raw());
-        let name = format!("Tasrih interception authority {}", hex(&digest[..4]));
-        let params = issue::root(&name, Validity::around(issue::now(), AUTHORITY_DAYS));
+        let params = issue::root(&authority_name(&key), Validity::around(issue::now(), AUTHORITY_DAYS));
         let certificate = params.self_signed(&key).map_err(IssueFault::from)?;
-        let facts = facts(certificate.der()).expect("a certificate that was just made can be read");
-        Self::assemble(certificate.pem(), facts, Issuer::new(params, key), Vec::new())
+        let own = certificate.der().clone();
+        Self::assemble(&Bundle { own, chain: Vec::new(), others: Vec::new(), is_root: true }, Issuer::new(params, key))
     }
 
     /// Loads the authority from its two files.
     pub fn load(certificate: &Path, key: &Path) -> Result<Authority, AuthorityFault> {
-        let pem = fs::read_to_string(certificate)
-            .map_err(|source| AuthorityFault::CertificateFile { path: certificate.to_owned(), source })?;
+        let bundle = Bundle::read(certificate)?;
         let pair = KeyPair::from_pem(&private_key::read(key)?).map_err(|_| AuthorityFault::NoKey(key.to_owned()))?;
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
-        let own = chain.first().ok_or_else(|| AuthorityFault::NoCertificate(certificate.to_owned()))?;
-        let (_, parsed) =
-            X509Certificate::from_der(own).map_err(|_| AuthorityFault::NoCertificate(certificate.to_owned()))?;
+        let unreadable = || AuthorityFault::NoCertificate(certificate.to_owned());
+        let (_, parsed) = X509Certificate::from_der(&bundle.own).map_err(|_| unreadable())?;
         if !parsed.is_ca() {
             return Err(AuthorityFault::NotAnAuthority(certificate.to_owned()));
         }
-        if parsed.tbs_certificate.subject_pki.subject_public_key.data.as_ref() != pair.public_key_raw() {
+        if !key_matches(&bundle.own, &pair) {
             return Err(AuthorityFault::OtherKey { certificate: certificate.to_owned(), key: key.to_owned() });
         }
-        let facts = facts(own).ok_or_else(|| AuthorityFault::NoCertificate(certificate.to_owned()))?;
-        let now = issue::now();
+        let (facts, now) = (AuthorityFacts::of(&bundle.own).ok_or_else(unreadable)?, issue::now());
         if now < facts.not_before || now > facts.not_after {
             return Err(AuthorityFault::NotValidNow(certificate.to_owned()));
         }
-        let self_signed = parsed.subject() == parsed.issuer();
-        let issuer =
-            Issuer::from_ca_cert_der(own, pair).map_err(|_| AuthorityFault::NoCertificate(certificate.to_owned()))?;
-        // A subordinate authority must be shown with the certificates that lead to what clients trust.
-        let chain = if self_signed { Vec::new() } else { chain.clone() };
-        Self::assemble(pem, facts, issuer, chain)
+        let issuer = Issuer::from_ca_cert_der(&bundle.own, pair).map_err(|_| unreadable())?;
+        Self::assemble(&bundle, issuer)
     }
 
-    fn assemble(
-        certificate_pem: String,
-        facts: AuthorityFacts,
-        issuer: Issuer<'static, KeyPair>,
-        chain: Vec<CertificateDer<'static>>,
-    ) -> Result<Authority, AuthorityFault> {
+    fn assemble(bundle: &Bundle, issuer: Issuer<'static, KeyPair>) -> Result<Authority, AuthorityFault> {
         let leaf_key = issue::key()?;
         let leaf_signer = issue::signing_key(&leaf_key);
-        let config = server_config(VERSIONS, Arc::new(Unset))?;
-        let leaves = Cache::new(MAX_LEAVES);
-        Ok(Authority { certificate_pem, facts, issuer, chain, leaf_key, leaf_signer, leaves, config })
+        Ok(Authority {
+            certificate_pem: bundle.trusted().iter().map(|der| pem(der)).collect(),
+            facts: AuthorityFacts::of(&bundle.own).ok_or(IssueFault::unreadable())?,
+            next: bundle.others.first().and_then(|der| AuthorityFacts::of(der)),
+            crl_url: None,
+            issuer,
+            key_identifier: issue::key_identifier(&bundle.own)?,
+            chain: bundle.chain.clone(),
+            leaf_key,
+            leaf_signer,
+            leaves: Cache::new(MAX_LEAVES),
+            config: server_config(VERSIONS, Arc::new(Unset))?,
+        })
     }
 
-    /// The certificate that clients must trust, in PEM.
+    /// The same, whose leaves say where the list of revoked ones is. What was minted before says nothing of it.
+    pub fn with_crl_url(self, url: Option<String>) -> Authority {
+        Authority { crl_url: url, ..self }
+    }
+
+    /// The certificates that clients must trust, in PEM: one, and in a rotation the next one's too.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
@@ -173,6 +163,26 @@ impl Authority {
     /// What its certificate says.
     pub fn facts(&self) -> &AuthorityFacts {
         &self.facts
+    }
+
+    /// Host and port of that place; `None` where leaves name none.
+    pub fn crl_place(&self) -> Option<HostAndPort> {
+        let rest = self.crl_url.as_deref()?.strip_prefix("http://")?;
+        HostAndPort::parse(rest.split('/').next()?).ok()
+    }
+
+    /// The authority that takes over next, while a rotation is under way.
+    pub fn next(&self) -> Option<&AuthorityFacts> {
+        self.next.as_ref()
+    }
+
+    /// The list of revoked leaves in DER: always empty, since a leaf lives for a month and its key only
+    /// as long as the process. Some clients want to see it all the same. Made anew for each who asks: it is one signature.
+    ///
+    /// # Errors
+    /// The certificate of an imported authority may not allow it to sign lists.
+    pub fn revocation_list(&self) -> Result<Vec<u8>, IssueFault> {
+        issue::revocation_list(&self.issuer, &self.key_identifier, issue::now())
     }
 
     /// How many leaves are kept now; never more than their bound.
@@ -225,7 +235,7 @@ impl Authority {
         }
         // Two handshakes may mint for one host at once; the second takes the first's place and both are good.
         let validity = Validity::around(now, LEAF_DAYS).ending_by(self.facts.not_after);
-        let certificate = issue::server(host, &self.leaf_key, &self.issuer, validity)?;
+        let certificate = issue::server(host, &self.leaf_key, &self.issuer, validity, self.crl_url.as_deref())?;
         let chain = std::iter::once(certificate).chain(self.chain.iter().cloned()).collect();
         let key = issue::certified(chain, &self.leaf_signer);
         let renew = validity.not_after - RENEW_BEFORE;
@@ -267,15 +277,15 @@ impl rustls::server::ResolvesServerCert for Unset {
     }
 }
 
-fn facts(der: &[u8]) -> Option<AuthorityFacts> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
-    Some(AuthorityFacts {
-        subject: certificate.subject().to_string(),
-        not_before: time(certificate.validity().not_before.timestamp()),
-        not_after: time(certificate.validity().not_after.timestamp()),
-        sha256: Sha256::digest(der).into(),
-        spki_sha256: Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into(),
+/// The name carries a piece of the key's digest, so that two authorities can be told apart in a client's list.
+pub(super) fn authority_name(key: &KeyPair) -> String {
+    format!("Tasrih interception authority {}", hex(&Sha256::digest(key.public_key_raw())[..4]))
+}
+
+/// Whether a certificate is the one of a key.
+pub(super) fn key_matches(certificate: &[u8], key: &KeyPair) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| {
+        parsed.tbs_certificate.subject_pki.subject_public_key.data.as_ref() == key.public_key_raw()
     })
 }
 
@@ -308,7 +318,7 @@ mod tests {
         let authority = Authority::generate().expect("an authority");
         let late = authority.facts.not_after - DAY;
         let leaf = authority.leaf(&host("a.example"), late).expect("a leaf");
-        let facts = facts(&leaf.cert[0]).expect("a certificate");
+        let facts = AuthorityFacts::of(&leaf.cert[0]).expect("a certificate");
         assert_eq!(facts.not_after, authority.facts.not_after);
     }
 

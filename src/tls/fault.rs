@@ -62,6 +62,35 @@ pub enum AuthorityFault {
     Tls(#[from] rustls::Error),
 }
 
+/// Why an authority cannot be rotated.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationFault {
+    /// The present authority cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    /// Another authority certified it: the next one has to come from there too.
+    #[error("the authority in `{}` is certified by another one; have that one certify the next", .0.display())]
+    Subordinate(PathBuf),
+    /// A next authority is published already.
+    #[error("`{}` holds the next authority already; `tasrih ca rotate --finish` lets it take over", .0.display())]
+    UnderWay(PathBuf),
+    /// No next authority is published.
+    #[error("`{}` holds no next authority; `tasrih ca rotate` makes one", .0.display())]
+    NotBegun(PathBuf),
+    /// A file cannot be written or renamed.
+    #[error("cannot replace `{}`", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Issue(#[from] IssueFault),
+}
+
 /// Why a handshake with a client did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptFault {
@@ -102,8 +131,12 @@ impl AcceptFault {
 
     /// The client does not trust the authority: it said so with one of the alerts that stacks use for it.
     pub fn is_distrust(&self) -> bool {
-        let words = ["unknown_ca", "bad_certificate", "certificate_unknown", "certificate_unobtainable"];
-        self.alert().is_some_and(|alert| words.contains(&alert))
+        self.alert().is_some_and(AcceptFault::tells_distrust)
+    }
+
+    /// Whether stacks use this alert for a certificate that they do not trust.
+    pub fn tells_distrust(alert: &str) -> bool {
+        ["unknown_ca", "bad_certificate", "certificate_unknown", "certificate_unobtainable"].contains(&alert)
     }
 
     /// What went wrong in a word of a closed list, for the log of operation: the whole sentence may quote the client.

@@ -2,6 +2,7 @@
 //! own authority, and the leg to the recipient, where we are the client.
 //!
 //! - [`authority`]: the interception authority, its leaf certificates, the handshake with a client.
+//! - [`bundle`]: what the authority's certificate file holds; [`rotation`]: how the next authority takes over.
 //! - [`trust`]: the roots, the handshake with a recipient, what was verified.
 //! - [`look`]: a handshake with a recipient that is only looked at, for `tasrih probe`.
 //! - [`client_hello`]: a ClientHello read off a stream without losing its bytes, for tunnels; [`wire`] reads the bytes.
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub mod authority;
+pub mod bundle;
 pub mod client_hello;
 pub mod fault;
 pub mod issue;
@@ -28,12 +30,14 @@ pub mod listener;
 pub mod look;
 pub mod private_key;
 pub mod recipient;
+pub mod rotation;
 pub mod trust;
 pub mod wire;
 
-pub use authority::{Authority, AuthorityFacts, ServerStream};
+pub use authority::{Authority, ServerStream};
+pub use bundle::AuthorityFacts;
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
-pub use fault::{AcceptFault, AuthorityFault};
+pub use fault::{AcceptFault, AuthorityFault, RotationFault};
 pub use listener::{ListenerFault, ProxyAcceptor};
 pub use look::{CertificateFacts, Look};
 pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault, certificate_ends};

@@ -32,6 +32,22 @@ pub enum KeyFileFault {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another user, not root, owns it and may read it.
+    #[error("key file `{}` belongs to user {owner}, who is neither the one that runs this nor root; `chown` it", path.display())]
+    OthersProperty {
+        /// The file.
+        path: PathBuf,
+        /// The owner's number.
+        owner: u32,
+    },
+    /// Everybody may put another key in its place.
+    #[error("folder `{}` of the key can be written by everybody (mode {mode:04o}); run `chmod o-w {}`", folder.display(), folder.display())]
+    OpenFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It is a folder, a device, or far too large for a key.
     #[error("key file `{}` is not a regular file of at most {MAX_KEY_FILE} bytes", path.display())]
     NotAKeyFile {
@@ -52,9 +68,23 @@ pub fn read(path: &Path) -> Result<String, KeyFileFault> {
     if mode & forbidden(path, metadata.uid()) != 0 {
         return Err(KeyFileFault::OpenToOthers { path: path.to_owned(), mode });
     }
+    if ![0, rustix::process::geteuid().as_raw()].contains(&metadata.uid()) {
+        return Err(KeyFileFault::OthersProperty { path: path.to_owned(), owner: metadata.uid() });
+    }
+    check_folder(path)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unusable)?;
     Ok(text)
+}
+
+/// In a folder with the sticky bit, such as `/tmp`, nobody replaces what is another's.
+fn check_folder(path: &Path) -> Result<(), KeyFileFault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = mode(folder).map_err(|source| KeyFileFault::Unusable { path: folder.to_owned(), source })?;
+    match mode & 0o1002 {
+        0o0002 => Err(KeyFileFault::OpenFolder { folder: folder.to_owned(), mode }),
+        _ => Ok(()),
+    }
 }
 
 /// The rights that nobody else may have. systemd hands a credential (`LoadCredential=`) to one user through an access

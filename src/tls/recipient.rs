@@ -78,7 +78,7 @@ impl Issuing {
     /// A certificate for `host` with a validity of the caller's choice, also one that is past.
     pub fn issue_valid(&self, host: &Host, validity: Validity) -> Result<Issued, IssueFault> {
         let key = issue::key()?;
-        Ok(Issued { certificate: issue::server(host, &key, &self.issuer, validity)?, key })
+        Ok(Issued { certificate: issue::server(host, &key, &self.issuer, validity, None)?, key })
     }
 }
 

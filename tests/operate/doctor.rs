@@ -83,7 +83,9 @@ async fn it_tells_what_runs_from_what_is_written() {
     for check in ["distrust", "running"] {
         assert_eq!(line(&lines, check)["level"], "warning", "{check}: {lines:#?}");
     }
-    assert!(line(&lines, "distrust")["found"].as_str().expect("text").starts_with("1 "));
+    let found = line(&lines, "distrust")["found"].as_str().expect("text");
+    assert!(found.starts_with("1 ") && found.contains("(cameras 1)"), "counted by source: {found}");
+    assert!(found.contains("cameras at 127.0.0.5, unknown_ca ×1, last 20"), "and listed: {found}");
 
     // Policies that do not compile.
     fs::write(ground.path("policies/more.yaml"), "transfer: []\n").expect("written");

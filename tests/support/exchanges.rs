@@ -90,6 +90,7 @@ pub fn exchange() -> Exchange {
         register_version: Version("5f2a".repeat(16).into()),
         address: Some("203.0.113.9:443".parse().expect("a literal address")),
         country: Country::parse("FR").ok(),
+        client_alert: None,
         tls: Some(TlsFacts {
             version: TlsVersion::V1_3,
             sni: Some("intake.ministry-a.example".to_owned()),

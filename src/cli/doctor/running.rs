@@ -9,7 +9,7 @@ use http::Request;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Line;
+use super::{Line, clients};
 use crate::audit;
 use crate::config::Settings;
 use crate::demo::uploader::{Reply, Uploader};
@@ -37,7 +37,7 @@ pub(super) async fn examine(
         Ok(reply) => {
             let metrics = String::from_utf8_lossy(&reply.body).into_owned();
             lines.push(descriptors(settings, &metrics));
-            lines.push(distrust(settings, &metrics));
+            lines.push(clients::distrust(settings, &metrics));
         }
         Err(fault) => lines.push(Line::fault("metrics", format!("http://{admin}/metrics: {fault}"), START)),
     }
@@ -89,22 +89,6 @@ fn descriptors(settings: &Settings, metrics: &str) -> Line {
     match most < wanted {
         true => Line::warning("descriptors", format!("{found}; {wanted} may be needed"), remedy()),
         false => Line::ok("descriptors", found),
-    }
-}
-
-fn distrust(settings: &Settings, metrics: &str) -> Line {
-    let count = value(metrics, "tasrih_client_distrust_total").unwrap_or_default();
-    let certificate = settings.interception.certificate.display();
-    match count > 0.0 {
-        true => Line::warning(
-            "distrust",
-            format!("{count} handshakes ended since the start because a client does not trust {certificate}"),
-            format!(
-                "roll {certificate} out to them; `tasrih transfers --reason client-closed --state {}` names them",
-                settings.state.display()
-            ),
-        ),
-        false => Line::ok("distrust", format!("no client has refused {certificate} since the start")),
     }
 }
 
