@@ -72,6 +72,12 @@ impl Ground {
         self.recipients.iter().find(|recipient| recipient.host == host).expect("one of ours")
     }
 
+    /// Bounds the log on its disk: `reserve` and `segment`, as they are written.
+    pub fn bound_disk(&self, reserve: &str, segment: &str) {
+        let text = format!("{}disk: {{reserve: {reserve}, segment: {segment}}}\n", self.configuration());
+        fs::write(self.path("tasrih.yaml"), text).expect("a configuration");
+    }
+
     /// `tasrih run` on this ground.
     pub fn run(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
@@ -169,11 +175,13 @@ pub struct Process {
     /// The proxy itself where the child is something that runs it.
     inner: Option<i32>,
     ready: oneshot::Receiver<Started>,
+    admin: Option<SocketAddr>,
     errors: PathBuf,
 }
 
 struct Started {
     address: SocketAddr,
+    admin: SocketAddr,
     inner: Option<i32>,
 }
 
@@ -188,7 +196,7 @@ impl Process {
         let printed = child.stdout.take().expect("a pipe");
         let (tell, ready) = oneshot::channel();
         std::thread::spawn(move || listen(BufReader::new(printed), tell));
-        Process { child, inner: None, ready, errors }
+        Process { child, inner: None, ready, admin: None, errors }
     }
 
     /// Waits until it serves; gives the proxy's address, or what it said instead.
@@ -196,10 +204,33 @@ impl Process {
         match tokio::time::timeout(Duration::from_secs(30), &mut self.ready).await {
             Ok(Ok(started)) => {
                 self.inner = started.inner;
+                self.admin = Some(started.admin);
                 Ok(started.address)
             }
-            _ => Err(fs::read_to_string(&self.errors).unwrap_or_default()),
+            _ => Err(self.log()),
         }
+    }
+
+    /// What it, and whatever ran before it in this folder, said on standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Asks the admin listener for a page; gives the whole answer, or nothing where the process is gone.
+    pub async fn page(&self, path: &str) -> Option<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let admin = self.admin?;
+        let mut stream = tokio::net::TcpStream::connect(admin).await.ok()?;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
+    }
+
+    /// Whether it has ended by itself; gives how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child can be waited for")
     }
 
     /// Ends it as a power cut would end it: nothing runs any more in it.
@@ -211,8 +242,13 @@ impl Process {
     /// Asks it to stop, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.wait().await
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait(&mut self) -> ExitStatus {
         for _ in 0..3_000 {
-            if let Some(status) = self.child.try_wait().expect("our own child can be waited for") {
+            if let Some(status) = self.ended() {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -225,7 +261,7 @@ impl Process {
         self.inner.unwrap_or_else(|| i32::try_from(self.child.id()).expect("ids are positive numbers"))
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.id()).expect("an id is not 0");
         kill_process(id, signal).expect("our own child takes signals");
     }
@@ -243,19 +279,23 @@ impl Drop for Process {
     }
 }
 
-/// Reads what the process prints, to its end, so that it never waits for a reader; tells the first address of a proxy.
+/// Reads what the process prints, to its end, so that it never waits for a reader; tells where it listens.
 fn listen(printed: impl BufRead, tell: oneshot::Sender<Started>) {
-    let (mut tell, mut inner) = (Some(tell), None);
+    let (mut tell, mut inner, mut proxy) = (Some(tell), None, None);
     for line in printed.lines().map_while(Result::ok) {
         if let Some(id) = line.strip_prefix("pid ") {
             inner = id.parse().ok();
         }
-        let address = line.split_once("proxy      http://").and_then(|(_, address)| address.parse().ok());
-        if let Some(address) = address
+        let after = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            rest.trim_start().strip_prefix("http://")?.split('/').next()?.parse::<SocketAddr>().ok()
+        };
+        proxy = proxy.or_else(|| after("proxy"));
+        if let (Some(address), Some(admin)) = (proxy, after("admin"))
             && let Some(tell) = tell.take()
         {
             // Whoever kills it before it is ready does not listen.
-            let _ = tell.send(Started { address, inner });
+            let _ = tell.send(Started { address, admin, inner });
         }
     }
 }

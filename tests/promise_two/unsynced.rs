@@ -49,7 +49,7 @@ async fn a_proxy_whose_log_is_not_synced() {
     let parts = Parts { storage: Some(Arc::new(Careless { inner, fault })), ..Parts::new(settings, register) };
     let mut terminate = signal(SignalKind::terminate()).expect("a signal");
     let running = app::start(parts).await.expect("a proxy");
-    println!("proxy      http://{}", running.proxies[0]);
+    println!("proxy      http://{}\nadmin      http://{}/metrics", running.proxies[0], running.admin);
     terminate.recv().await;
     running.stop().await;
 }
