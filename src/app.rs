@@ -20,12 +20,15 @@ use crate::admin::{self, Pages};
 use crate::audit::{self, Audit, OpenFault, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
+use crate::descriptors::Descriptors;
 use crate::destination::AddressRules;
 use crate::metrics::{Bounded, Metrics};
 use crate::policy::Ledger;
 use crate::proxy::body::Holding;
-use crate::proxy::spool::Budget;
-use crate::proxy::{Corridor, Limits, server, stopped};
+use crate::proxy::pace::Pace;
+use crate::proxy::sources::Sources;
+use crate::proxy::spool::{Budget, Spool};
+use crate::proxy::{Corridor, Limits, accept, stopped};
 use crate::record::Lifecycle;
 use crate::register::compile::Compiled;
 use crate::service::{SocketFault, Sockets};
@@ -40,12 +43,6 @@ use listen::Bound;
 const HEARTBEAT: Duration = Duration::from_secs(60);
 /// How often clock and disk are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// A recipient that takes no byte of a request has this long to begin its answer.
-const ANSWER: Duration = Duration::from_secs(120);
-/// Longest answer in time: a large download over a slow line takes hours, and none takes days.
-const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 3600);
-/// Largest answer in bytes.
-const LARGEST_ANSWER: u64 = 64 << 30;
 /// How often a state folder that another process holds is tried again: what a restart adds to the wait of a client.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 /// What is cut has this long to write its outcome; it waits for nothing but the writer.
@@ -68,7 +65,8 @@ pub struct Parts {
 impl Parts {
     /// The parts of a proxy in earnest: the machine's clock and resolver.
     pub fn new(settings: Settings, register: Compiled) -> Parts {
-        let (clock, resolver) = (Arc::new(SystemClock::default()), Arc::new(SystemResolver::default()));
+        let resolver = Arc::new(SystemResolver::within(settings.limits.resolve_time));
+        let clock = Arc::new(SystemClock::default());
         Parts { settings, register, clock, resolver, storage: None }
     }
 }
@@ -175,6 +173,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let mut sockets = succession.sockets;
     let listening = Bound::all(&settings, &mut sockets).await?;
 
+    let descriptors = descriptors_for(&settings.limits);
     let mut ledger = Ledger::default();
     for past in &recovery.history {
         ledger.replay(&register, past);
@@ -191,12 +190,18 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         ledger: Mutex::new(ledger),
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
         addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
-        dialer: Dialer::new(Trust::new(&roots(&settings))?, DialTimes::default()).timed_by(metrics.clone()),
+        dialer: Dialer::new(Trust::new(&roots(&settings))?, dial_times(&settings.limits)).timed_by(metrics.clone()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?
             .with_crl_url(settings.interception.crl_url.clone()),
-        holding: holding(&settings)?,
+        holding: holding(&settings, descriptors)?,
         limits: limits(&settings),
         connections: Arc::new(Semaphore::new(settings.limits.connections)),
+        sources: Sources::new(
+            settings.limits.connections_per_source,
+            settings.limits.requests_per_source,
+            settings.limits.connections,
+        ),
+        descriptors,
         metrics,
         shutdown: shutdown.clone(),
         halt: halted,
@@ -211,7 +216,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let mut tasks: Vec<_> = listening
         .listeners
         .into_iter()
-        .map(|listener| tokio::spawn(server::serve(corridor.clone(), listener, shutdown.clone())))
+        .map(|listener| tokio::spawn(accept::serve(corridor.clone(), listener, shutdown.clone())))
         .collect();
     let observed = Arc::new(Observed::new(corridor.clone(), settings.state.clone(), first));
     corridor.metrics.set_limit(Bounded::Connections, settings.limits.connections as u64);
@@ -294,24 +299,52 @@ fn roots(settings: &Settings) -> Vec<Root> {
 
 fn limits(settings: &Settings) -> Limits {
     Limits {
+        connections: settings.limits.connections,
         header_time: settings.limits.header_time,
+        head: settings.limits.head,
+        head_fields: settings.limits.head_fields,
         idle: settings.limits.idle,
-        answer: ANSWER,
-        longest_answer: LONGEST_ANSWER,
-        largest_answer: LARGEST_ANSWER,
+        answer: settings.limits.answer_time,
+        longest_exchange: settings.limits.exchange_time,
+        largest_answer: settings.limits.answer,
     }
 }
 
-fn holding(settings: &Settings) -> Result<Holding, StartFault> {
+fn dial_times(limits: &config::Limits) -> DialTimes {
+    DialTimes { connect: limits.connect_time, handshake: limits.handshake_time }
+}
+
+/// The limit of the process; says so where it does not allow for all connections.
+fn descriptors_for(limits: &config::Limits) -> Descriptors {
+    let descriptors = Descriptors::of_process();
+    if let Some(wanted) = descriptors.wanted_for(limits.connections) {
+        let (limit, connections) = (descriptors.limit(), limits.connections);
+        tracing::warn!(
+            limit,
+            wanted,
+            connections,
+            "too few file descriptors for all connections: set LimitNOFILE, or lower `limits.connections`; further clients will wait"
+        );
+    }
+    descriptors
+}
+
+fn holding(settings: &Settings, descriptors: Descriptors) -> Result<Holding, StartFault> {
     let folder = settings.spool_folder();
     std::fs::create_dir_all(&folder).map_err(|source| StartFault::Spool { path: folder.clone(), source })?;
     let limits = &settings.limits;
+    let budget = Budget::new(limits.held_total);
     Ok(Holding {
         memory: limits.hold_memory,
         hold: limits.hold,
-        folder,
-        budget: Budget::new(limits.held_total),
-        idle: limits.idle,
+        spool: Spool { folder, descriptors, budget: budget.clone() },
+        budget,
+        pace: Pace {
+            rate: limits.body_rate,
+            window: limits.body_window,
+            silence: limits.idle,
+            longest: limits.body_time,
+        },
     })
 }
 

@@ -7,7 +7,7 @@
 //! 5 ENTRY       main.rs  cli/
 //! 4 ASSEMBLY    app.rs  app/  reload.rs  demo/  admin/
 //! 3 DATA PATH   proxy/
-//! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs
+//! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs  descriptors.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
 //! 1 DECISION    config/  register/  policy/  record/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/
@@ -36,6 +36,7 @@ pub mod register;
 // 2 ADAPTERS
 pub mod audit;
 pub mod clock;
+pub mod descriptors;
 pub mod folder;
 pub mod logging;
 pub mod metrics;

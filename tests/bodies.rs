@@ -121,8 +121,8 @@ async fn over_the_hold_limit_is_413_and_at_it_passes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_held_bodies_share_one_bound_and_give_it_back() {
     let (plan, _) = plan("");
-    let house = plan.settings(|settings| settings.limits.held_total = 512 * 1024).build().await;
-    // Two clients hold 200 KiB each, and do not end.
+    let house = plan.settings(|settings| settings.limits.held_total = 750 * 1024).build().await;
+    // Two clients announce 300 KiB each, send 200 KiB of them, and do not end.
     let mut holding = Vec::new();
     for _ in 0..2 {
         let mut client = house.raw(UPLOADER).await;
@@ -130,7 +130,7 @@ async fn all_held_bodies_share_one_bound_and_give_it_back() {
         client.send(large(200 * 1024)).await;
         holding.push(client);
     }
-    until(|| async { series(&house.metrics().await, "tasrih_held_bytes", &[]) == 400 * 1024 }).await;
+    until(|| async { series(&house.metrics().await, "tasrih_held_bytes", &[]) == 600 * 1024 }).await;
     let reply = house.send(UPLOADER, jpeg(&house, "plain.example", large(200 * 1024))).await;
     assert_eq!((reply.status, reply.proxy_status("reason").as_deref()), (503, Some("busy")));
     assert!(reply.headers.contains_key("retry-after"), "busy says when to come again");

@@ -202,7 +202,10 @@ async fn a_silent_keep_alive_connection_is_no_attempt() {
     let house = Plan::new(REGISTER)
         .site("plain.example", Site::Plain)
         .site("updates.example", Site::Plain)
-        .settings(|settings| settings.limits.header_time = Duration::from_millis(300))
+        .settings(|settings| {
+            settings.limits.header_time = Duration::from_millis(300);
+            settings.limits.idle = Duration::from_millis(300);
+        })
         .build()
         .await;
     let mut silent = house.raw(UPLOADER).await;

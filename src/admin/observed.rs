@@ -31,6 +31,10 @@ impl Observed {
         metrics.set_limit(Bounded::RecordQueue, corridor.audit.queue_limit() as u64);
         metrics.set_limit(Bounded::LeafCache, corridor.authority.leaves_limit());
         metrics.set_limit(Bounded::IdleConnections, corridor.dialer.idle_limit() as u64);
+        metrics.set_limit(Bounded::Sources, corridor.sources.limit() as u64);
+        metrics.set_limit(Bounded::Questions, corridor.resolver.questions().1 as u64);
+        metrics.set_limit(Bounded::FoldedKinds, corridor.audit.folded_limit());
+        metrics.set_limit(Bounded::SpoolJobs, corridor.limits.connections as u64);
         let ends = corridor.authority.facts().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
         metrics.set_authority_end(i64::try_from(ends.as_secs()).unwrap_or(i64::MAX));
         Observed { corridor, state, proxy }
@@ -45,6 +49,10 @@ impl Observed {
         metrics.set_taken(Bounded::LeafCache, corridor.authority.leaves_kept());
         metrics.set_taken(Bounded::IdleConnections, corridor.dialer.idle() as u64);
         metrics.set_record_reserve(corridor.audit.reserve());
+        metrics.set_taken(Bounded::Sources, corridor.sources.len() as u64);
+        metrics.set_taken(Bounded::Questions, corridor.resolver.questions().0 as u64);
+        metrics.set_taken(Bounded::FoldedKinds, corridor.audit.health().folded_kinds);
+        metrics.set_taken(Bounded::SpoolJobs, corridor.holding.budget.jobs());
         metrics.record_is(&corridor.audit.health(), corridor.audit.clock().ahead());
         metrics.register_at(&corridor.register.load(), corridor.now());
         match rustix::fs::statvfs(&self.state) {

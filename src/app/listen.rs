@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::StartFault;
 use crate::config::{ClientCertificates, Listener, ListenerTls, Settings};
-use crate::proxy::server::Listening;
+use crate::proxy::accept::Listening;
 use crate::service::Sockets;
 use crate::tls::ProxyAcceptor;
 use crate::tls::listener::{ClientFiles, Files};

@@ -20,7 +20,7 @@ use crate::register::Id;
 /// Like denials within a minute that are written one by one.
 const WRITTEN: u64 = 60;
 /// Kinds of denials that are counted at once; further ones are written one by one.
-const MOST_KINDS: usize = 1_024;
+pub(super) const MOST_KINDS: usize = 1_024;
 const MINUTE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Counts like denials.
@@ -72,6 +72,11 @@ impl Fold {
             run.opened = Some(record.clone());
         }
         Folding::Write(record)
+    }
+
+    /// Kinds of denials that are counted now.
+    pub(super) fn kinds(&self) -> usize {
+        self.runs.len()
     }
 
     /// Ends the runs that are older than a minute, and gives the closing records of those that had a folding.

@@ -34,6 +34,8 @@ pub struct Health {
     pub unavailable: u64,
     /// Steps of the wall clock noticed since start.
     pub clock_steps: u64,
+    /// Kinds of denials that are counted for folding now.
+    pub folded_kinds: u64,
 }
 
 impl Health {
@@ -62,6 +64,7 @@ pub(super) struct Shared {
     pub(super) denials: AtomicU64,
     pub(super) would_denials: AtomicU64,
     pub(super) unavailable: AtomicU64,
+    pub(super) folded_kinds: AtomicU64,
     clock_steps: AtomicU64,
 }
 
@@ -81,6 +84,7 @@ impl Shared {
             would_denials: self.would_denials.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
             clock_steps: self.clock_steps.load(Relaxed),
+            folded_kinds: self.folded_kinds.load(Relaxed),
         }
     }
 

@@ -221,6 +221,11 @@ impl Audit {
         self.reserve
     }
 
+    /// How many kinds of denials may be counted for folding.
+    pub fn folded_limit(&self) -> u64 {
+        fold::MOST_KINDS as u64
+    }
+
     /// How the writer is.
     pub fn health(&self) -> Health {
         self.health.snapshot()

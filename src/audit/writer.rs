@@ -136,6 +136,7 @@ impl Writer {
                 Job::Finish { answer } => finish = Some(answer),
             }
         }
+        self.health.folded_kinds.store(self.fold.kinds() as u64, Relaxed);
         let entries = self.keep_reserve(entries);
         self.commit(entries, folded);
         finish

@@ -151,18 +151,23 @@ struct Eyes {
     resolver: StaticHosts,
     rules: AddressRules,
     trust: Trust,
+    times: DialTimes,
 }
 
 impl Eyes {
     fn new(settings: &Settings) -> Result<Eyes, String> {
         let listeners = settings.listeners.iter().map(|listener| listener.bind);
         Ok(Eyes {
-            resolver: StaticHosts { hosts: settings.upstream.hosts.clone(), then: Arc::new(SystemResolver::default()) },
+            resolver: StaticHosts {
+                hosts: settings.upstream.hosts.clone(),
+                then: Arc::new(SystemResolver::within(settings.limits.resolve_time)),
+            },
             rules: AddressRules {
                 internal: settings.internal_destinations.clone(),
                 own: listeners.chain([settings.admin]).collect(),
             },
             trust: Trust::new(&roots(settings)).map_err(|fault| told(&fault))?,
+            times: DialTimes { connect: settings.limits.connect_time, handshake: settings.limits.handshake_time },
         })
     }
 
@@ -190,8 +195,7 @@ impl Eyes {
     }
 
     async fn see(&self, destination: &Destination, endpoint: &Endpoint, address: IpAddr) -> Address {
-        let sight =
-            look(destination, address, &endpoint.networks, &self.rules, &self.trust, DialTimes::default()).await;
+        let sight = look(destination, address, &endpoint.networks, &self.rules, &self.trust, self.times).await;
         let seen = Address {
             address,
             class: classify(address).as_str(),

@@ -12,6 +12,7 @@ use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::config::{LogFormat, Settings};
+use crate::descriptors::Descriptors;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
 use crate::register::Version;
@@ -92,6 +93,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition: Repetition) -> u8 {
+    if let Err(fault) = Descriptors::raise() {
+        tracing::warn!(%fault, "the soft limit of file descriptors cannot be raised to the hard one");
+    }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(fault) => {

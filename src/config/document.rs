@@ -11,8 +11,9 @@ use std::slice;
 
 use ipnetwork::IpNetwork;
 
+use super::limits;
 use super::listeners::{self, Taken};
-use super::{Disk, Interception, Limits, Loaded, Log, LogFormat, LogLevel, Resolver, Root, Settings, Spool, Upstream};
+use super::{Disk, Interception, Loaded, Log, LogFormat, LogLevel, Resolver, Root, Settings, Spool, Upstream};
 use crate::destination::{Authority, Host, HostName};
 use crate::register::document::{self, Node, Scalar, Value};
 use crate::register::fault::{Collector, Faults, Problem, Text};
@@ -51,7 +52,7 @@ fn settings(node: &Node, collector: &Collector<'_>) -> (Settings, Option<Places>
             .unwrap_or(default.interception),
         upstream: fields.map("upstream", "the way upstream", upstream).unwrap_or(default.upstream),
         internal_destinations: internal_destinations(&mut fields),
-        limits: fields.map("limits", "the limits", limits).unwrap_or(default.limits),
+        limits: fields.map("limits", "the limits", limits::read).unwrap_or(default.limits),
         disk: fields.map("disk", "the bounds on the disk", disk).unwrap_or(default.disk),
         state: fields.or_default("state", default.state, path),
         spool: fields.map("spool", "the spool", spool).unwrap_or(default.spool),
@@ -216,22 +217,6 @@ fn internal_destinations(fields: &mut Fields<'_>) -> Vec<IpNetwork> {
     networks.into_iter().map(|network| network.value).collect()
 }
 
-fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
-    let default = Limits::default();
-    let read = Limits {
-        hold_memory: fields.or_default("hold_memory", default.hold_memory, scalar::size),
-        hold: fields.or_default("hold", default.hold, scalar::size),
-        held_total: fields.or_default("held_total", default.held_total, scalar::size),
-        connections: fields.or_default("connections", default.connections, connections),
-        header_time: fields.or_default("header_time", default.header_time, scalar::duration),
-        idle: fields.or_default("idle", default.idle, scalar::duration),
-        drain: fields.or_default("drain", default.drain, scalar::duration),
-    };
-    keep_order(fields, ("hold_memory", read.hold_memory), ("hold", read.hold));
-    keep_order(fields, ("hold", read.hold), ("held_total", read.held_total));
-    Some(read)
-}
-
 fn disk(fields: &mut Fields<'_>) -> Option<Disk> {
     let default = Disk::default();
     Some(Disk {
@@ -247,22 +232,6 @@ fn segment(scalar: &Scalar) -> Read<u64> {
         false => Err(Problem::new(format!("a segment of `{}` is not between 64KiB and 1GiB", scalar.text))
             .hint("`64MiB`, the default, suits most disks")),
     }
-}
-
-/// The second of two sizes may not be below the first; the fault stands at the one that is written.
-fn keep_order(fields: &Fields<'_>, (small, least): (&str, u64), (large, most): (&str, u64)) {
-    if least <= most {
-        return;
-    }
-    let problem = Problem::new(format!("`{small}` ({least} bytes) is more than `{large}` ({most} bytes)"));
-    let place = fields.places().written(large).unwrap_or_else(|| fields.places().of(small));
-    fields.collector().fault(place, problem.hint(format!("raise `{large}`, or lower `{small}`")));
-}
-
-fn connections(scalar: &Scalar) -> Read<usize> {
-    let (count, canonical) = scalar::count(1)(scalar)?;
-    let most = || Problem::new(format!("`{count}` connections are more than this machine can count"));
-    Ok((usize::try_from(count).map_err(|_| most())?, canonical))
 }
 
 fn node_name(scalar: &Scalar) -> Read<String> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::destination::HostName;
 use crate::register::fields::Places;
 
 mod document;
+mod limits;
 mod listeners;
 
 pub use document::read;
@@ -208,12 +210,41 @@ pub struct Limits {
     pub hold: u64,
     /// Bytes of all held bodies together; at least `hold`.
     pub held_total: u64,
-    /// Client connections that are served at once.
+    /// Client connections that are served at once, at least 1; further ones wait.
     pub connections: usize,
-    /// Time that a client has for a request head.
+    /// Those of one peer address (of IPv6: one /64), at least 1; further ones are closed at once.
+    pub connections_per_source: usize,
+    /// Requests a second of one peer address, on average and at once after a rest; further ones are refused as `busy`.
+    /// None: as many as come.
+    pub requests_per_source: Option<NonZeroU32>,
+    /// Bytes of a request head, 8 KiB to 1 MiB.
+    pub head: usize,
+    /// Fields of a request head, 10 to 1,000.
+    pub head_fields: usize,
+    /// Time that a client has for a request head, from its first byte, and for its first one from the beginning of the
+    /// connection; also for a TLS handshake. At most ten minutes.
     pub header_time: Duration,
-    /// Time without any byte after which a connection is closed.
+    /// Silence after which a connection is closed: between two requests, in a body, an answer or a tunnel.
     pub idle: Duration,
+    /// Bytes a second that a client must send of a body, averaged over each `body_window`; 1 to 1 MiB.
+    pub body_rate: u64,
+    /// The time that `body_rate` is averaged over; the first one is grace. At most `body_time`.
+    pub body_window: Duration,
+    /// Time that a client has for a whole body.
+    pub body_time: Duration,
+    /// Time that the name service has for an answer; at most five minutes.
+    pub resolve_time: Duration,
+    /// Time that each address of a recipient has to accept a connection; at most five minutes.
+    pub connect_time: Duration,
+    /// Time that a recipient has for a TLS handshake; at most five minutes.
+    pub handshake_time: Duration,
+    /// Time that a recipient has to begin its answer, counted from the last byte that it took.
+    pub answer_time: Duration,
+    /// Bytes of an answer's body.
+    pub answer: u64,
+    /// Time that an exchange has in all, from its first byte to the end of its answer; at least `body_time`. A tunnel has
+    /// the `max_duration` of its declaration instead.
+    pub exchange_time: Duration,
     /// Time that open exchanges have when the proxy is told to stop.
     pub drain: Duration,
 }
@@ -284,8 +315,21 @@ impl Default for Limits {
             hold: 64 << 20,
             held_total: 1 << 30,
             connections: 10_000,
+            connections_per_source: 1_000,
+            requests_per_source: None,
+            head: 64 << 10,
+            head_fields: 100,
             header_time: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            body_rate: 1 << 10,
+            body_window: Duration::from_secs(30),
+            body_time: Duration::from_secs(3_600),
+            resolve_time: Duration::from_secs(5),
+            connect_time: Duration::from_secs(5),
+            handshake_time: Duration::from_secs(10),
+            answer_time: Duration::from_secs(120),
+            answer: 64 << 30,
+            exchange_time: Duration::from_secs(24 * 3_600),
             drain: Duration::from_secs(10),
         }
     }

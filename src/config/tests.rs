@@ -1,7 +1,5 @@
 //! Configurations as written, and what they become or what is said of them.
 
-use std::time::Duration;
-
 use super::*;
 use crate::register::fault::Text;
 
@@ -28,7 +26,10 @@ admin: {bind: "127.0.0.1:9180"}
 interception: {certificate: certs/ca.pem, key: certs/ca.key}
 upstream: {roots: [system], hosts: {}, resolver: system}
 internal_destinations: []
-limits: {hold_memory: 1MiB, hold: 64MiB, held_total: 1GiB, connections: 10000, header_time: PT10S, idle: PT60S, drain: PT10S}
+limits: {hold_memory: 1MiB, hold: 64MiB, held_total: 1GiB, connections: 10000, connections_per_source: 1000,
+         requests_per_source: 0, head: 64KiB, head_fields: 100, header_time: PT10S, idle: PT60S, body_rate: 1KiB,
+         body_window: PT30S, body_time: PT1H, resolve_time: PT5S, connect_time: PT5S, handshake_time: PT10S,
+         answer_time: PT2M, answer: 64GiB, exchange_time: P1D, drain: PT10S}
 disk: {reserve: 64MiB, segment: 64MiB}
 state: var
 spool: {}
@@ -52,7 +53,10 @@ metrics: {bind: "10.0.0.1:9181"}
 interception: {certificate: /etc/tasrih/ca.pem, key: /etc/tasrih/ca.key}
 upstream: {roots: [/etc/tasrih/partner.pem, system], hosts: {Intake.Ministry-A.example.: [10.0.0.7, "2001:db8::7"]}}
 internal_destinations: [10.30.0.0/16, 192.168.7.9]
-limits: {hold_memory: 64KiB, hold: 4MiB, held_total: 256MiB, connections: 500, header_time: PT5S, idle: PT2M, drain: PT1M}
+limits: {hold_memory: 64KiB, hold: 4MiB, held_total: 256MiB, connections: 500, connections_per_source: 50,
+         requests_per_source: 20, head: 8KiB, head_fields: 40, header_time: PT5S, idle: PT2M, body_rate: 4KiB,
+         body_window: PT20S, body_time: PT10M, resolve_time: PT2S, connect_time: PT3S, handshake_time: PT4S,
+         answer_time: PT30S, answer: 1GiB, exchange_time: PT2H, drain: PT1M}
 disk: {reserve: 1GiB, segment: 64KiB}
 state: /var/lib/tasrih
 spool: {folder: /var/spool/tasrih}
@@ -76,7 +80,28 @@ log: {format: json, level: warn}
     assert_eq!(hosts, [("intake.ministry-a.example", 2)]);
     assert_eq!(read.internal_destinations.len(), 2);
     assert_eq!((read.limits.hold_memory, read.limits.hold, read.limits.held_total), (64 << 10, 4 << 20, 256 << 20));
-    assert_eq!((read.limits.connections, read.limits.idle), (500, Duration::from_secs(120)));
+    let limits = read.limits;
+    assert_eq!(
+        (limits.connections, limits.connections_per_source, limits.head, limits.head_fields),
+        (500, 50, 8 << 10, 40)
+    );
+    assert_eq!(
+        (limits.requests_per_source.map(u32::from), limits.body_rate, limits.answer),
+        (Some(20), 4 << 10, 1 << 30)
+    );
+    let times = [
+        (limits.header_time, 5),
+        (limits.idle, 120),
+        (limits.body_window, 20),
+        (limits.body_time, 600),
+        (limits.resolve_time, 2),
+        (limits.connect_time, 3),
+        (limits.handshake_time, 4),
+        (limits.answer_time, 30),
+        (limits.exchange_time, 7_200),
+        (limits.drain, 60),
+    ];
+    assert!(times.iter().all(|(time, seconds)| time.as_secs() == *seconds), "{times:?}");
     assert_eq!(read.state, PathBuf::from("/var/lib/tasrih"));
 }
 
@@ -171,6 +196,21 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("limits: {connections: 0}", &["`0` is not a whole number from 1"]),
     ("limits: {idle: 60}", &["`60` is not a duration", "ISO 8601"]),
     ("limits: {idle: PT0S}", &["`PT0S` is not a duration"]),
+    ("limits: {connections_per_source: 0}", &["`0` is not a whole number from 1"]),
+    ("limits: {requests_per_source: 5000000000}", &["`5000000000` requests a second are no bound", "write 0 for none"]),
+    ("limits: {head: 4KiB}", &["`4KiB` is outside of what makes sense here", "write 8KiB to 1MiB"]),
+    ("limits: {head: 2MiB}", &["`2MiB` is outside of what makes sense here"]),
+    ("limits: {head_fields: 5}", &["`5` is outside of what makes sense here", "write 10 to 1000"]),
+    ("limits: {body_rate: 0B}", &["`0B`"]),
+    ("limits: {body_rate: 20MiB}", &["`20MiB` is outside of what makes sense here", "write 1B to 1MiB"]),
+    ("limits: {header_time: PT1H}", &["`PT1H` is so long that it bounds nothing", "write at most PT600S"]),
+    ("limits: {connect_time: PT10M}", &["`PT10M` is so long that it bounds nothing"]),
+    ("limits: {idle: P365D}", &["`P365D` is so long that it bounds nothing"]),
+    (
+        "limits: {body_window: PT2H}",
+        &["`body_window` (7200 s) is more than `body_time` (3600 s)", "raise `body_time`, or lower `body_window`"],
+    ),
+    ("limits: {exchange_time: PT10M}", &["`body_time` (3600 s) is more than `exchange_time` (600 s)"]),
     ("limits: {holds: 1MiB}", &["unknown key `holds` in the limits", "did you mean `hold`?"]),
     ("disk: {segment: 63KiB}", &["`63KiB` is not between 64KiB and 1GiB"]),
     ("disk: {reserve: 10%}", &["`10%` is not a size"]),
@@ -202,6 +242,10 @@ fn near_misses_pass() {
         "internal_destinations: [169.254.169.254]",
         "limits: {hold_memory: 64MiB}",
         "limits: {hold: 1GiB}",
+        "limits: {head: 8KiB, head_fields: 1000, body_rate: 1MiB, header_time: PT10M, connect_time: PT5M}",
+        "limits: {body_window: PT1H}",
+        "limits: {body_time: P1D}",
+        "limits: {connections: 100}",
     ];
     for text in fine {
         assert!(read_text(text).is_ok_and(|loaded| loaded.warnings.is_empty()), "{text}: {:?}", read_text(text));

@@ -53,6 +53,26 @@ pub enum Carriage {
     Tunnel,
 }
 
+/// Why no connection could be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFault {
+    /// The process, or the machine, has no descriptor left over.
+    Descriptors,
+    /// The kernel has no memory for it.
+    Memory,
+    /// The client was gone before.
+    ClientGone,
+    /// Something else.
+    Other,
+}
+
+/// Why a connection was closed as soon as it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// Its address has as many as it may.
+    PerSource,
+}
+
 /// What has a bound: each is shown with its limit beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bounded {
@@ -66,6 +86,14 @@ pub enum Bounded {
     IdleConnections,
     /// Connections of clients; counted by [`Metrics::connection_opened`].
     Connections,
+    /// Peer addresses that something is kept of.
+    Sources,
+    /// Questions to the name service.
+    Questions,
+    /// Kinds of denials that are counted for folding.
+    FoldedKinds,
+    /// What the spool's disk is asked for.
+    SpoolJobs,
 }
 
 /// All counters of one proxy. Cheap to clone; clones count together.
@@ -129,6 +157,21 @@ impl Metrics {
     /// A client connected; it leaves when the guard is dropped.
     pub fn connection_opened(&self) -> Open {
         Open::new(&self.0.connections_open)
+    }
+
+    /// No connection could be accepted.
+    pub fn accept_failed(&self, kind: AcceptFault) {
+        self.0.accept_failures.with_label_values(&[kind.as_str()]).inc();
+    }
+
+    /// A connection was closed as soon as it was accepted.
+    pub fn connection_unserved(&self, cause: Unserved) {
+        self.0.connections_refused.with_label_values(&[cause.as_str()]).inc();
+    }
+
+    /// The spool could not take a body.
+    pub fn spool_failed(&self) {
+        self.0.spool_failures.inc();
     }
 
     /// Bytes went by.
@@ -264,6 +307,31 @@ impl Side {
     }
 }
 
+impl AcceptFault {
+    const ALL: [AcceptFault; 4] =
+        [AcceptFault::Descriptors, AcceptFault::Memory, AcceptFault::ClientGone, AcceptFault::Other];
+
+    /// The word in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AcceptFault::Descriptors => "descriptors",
+            AcceptFault::Memory => "memory",
+            AcceptFault::ClientGone => "client-gone",
+            AcceptFault::Other => "other",
+        }
+    }
+}
+
+impl Unserved {
+    const ALL: [Unserved; 1] = [Unserved::PerSource];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Unserved::PerSource => "per-source",
+        }
+    }
+}
+
 impl Direction {
     const ALL: [Direction; 2] = [Direction::Out, Direction::In];
 
@@ -295,6 +363,10 @@ impl Bounded {
             Bounded::LeafCache => (&series.leaves, &series.leaves_limit),
             Bounded::IdleConnections => (&series.idle_connections, &series.idle_connections_limit),
             Bounded::Connections => (&series.connections_open, &series.connections_limit),
+            Bounded::Sources => (&series.peers, &series.peers_limit),
+            Bounded::Questions => (&series.questions, &series.questions_limit),
+            Bounded::FoldedKinds => (&series.folded_kinds, &series.folded_kinds_limit),
+            Bounded::SpoolJobs => (&series.spool_jobs, &series.spool_jobs_limit),
         }
     }
 }

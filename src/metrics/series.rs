@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use super::recipients::Shown;
-use super::{Carriage, Direction, Side};
+use super::{AcceptFault, Carriage, Direction, Side, Unserved};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
@@ -58,9 +58,18 @@ pub(super) struct Series {
     pub(super) parser_refusals: IntCounter,
     pub(super) connections_open: IntGauge,
     pub(super) connections_limit: IntGauge,
+    pub(super) accept_failures: IntCounterVec,
+    pub(super) connections_refused: IntCounterVec,
+    pub(super) peers: IntGauge,
+    pub(super) peers_limit: IntGauge,
     pub(super) held: IntGauge,
     pub(super) held_limit: IntGauge,
+    pub(super) spool_jobs: IntGauge,
+    pub(super) spool_jobs_limit: IntGauge,
+    pub(super) spool_failures: IntCounter,
     pub(super) resolve: Histogram,
+    pub(super) questions: IntGauge,
+    pub(super) questions_limit: IntGauge,
     pub(super) connect: Histogram,
     pub(super) handshake: HistogramVec,
     pub(super) handshake_failures: IntCounterVec,
@@ -77,6 +86,8 @@ pub(super) struct Series {
     pub(super) record_refused: IntCounter,
     pub(super) record_queue: IntGauge,
     pub(super) record_queue_limit: IntGauge,
+    pub(super) folded_kinds: IntGauge,
+    pub(super) folded_kinds_limit: IntGauge,
     pub(super) record_sequence: IntGauge,
     pub(super) record_open: IntGauge,
     pub(super) record_durable: IntGauge,
@@ -143,9 +154,27 @@ impl Series {
                 .counter("parser_refusals_total", "Requests refused by the HTTP parser before they could be judged."),
             connections_open: make.gauge("connections_open", "Connections of clients."),
             connections_limit: make.gauge("connections_limit", "Most connections of clients at once."),
-            held: make.gauge("held_bytes", "Bytes of bodies held until they are judged."),
+            accept_failures: make.counters(
+                "accept_failures_total",
+                "Connections that could not be accepted, by kind; clients wait meanwhile.",
+                &["kind"],
+            ),
+            connections_refused: make.counters(
+                "connections_refused_total",
+                "Connections closed as soon as they were accepted; `per-source`: their address has as many as it may.",
+                &["cause"],
+            ),
+            peers: make.gauge("peer_addresses", "Peer addresses that connections or requests are counted of."),
+            peers_limit: make.gauge("peer_addresses_limit", "Most peer addresses that are counted."),
+            held: make.gauge("held_bytes", "Bytes of bodies held until they are judged, announced ones included."),
             held_limit: make.gauge("held_limit_bytes", "Most bytes of all held bodies together."),
+            spool_jobs: make.gauge("spool_jobs", "Pieces of held bodies that wait for the disk or are at it now."),
+            spool_jobs_limit: make.gauge("spool_jobs_limit", "Most of them; each client connection has at most one."),
+            spool_failures: make
+                .counter("spool_failures_total", "Bodies refused because the spool could not take them (disk full)."),
             resolve: make.histogram("resolve_seconds", "Resolving the name of a declared destination.", STEP),
+            questions: make.gauge("resolver_questions", "Questions to the name service that are open."),
+            questions_limit: make.gauge("resolver_questions_limit", "Most questions at once; further ones wait."),
             connect: make.histogram("connect_seconds", "Opening a TCP connection to one address.", STEP),
             handshake: make.histograms(
                 "tls_handshake_seconds",
@@ -187,6 +216,9 @@ impl Series {
             record_refused: make.counter("record_refused_total", "Records refused for lack of room or a latched log."),
             record_queue: make.gauge("record_queue_length", "Records that wait for the writer."),
             record_queue_limit: make.gauge("record_queue_limit", "Most records that wait for the writer."),
+            folded_kinds: make.gauge("folded_kinds", "Kinds of denials that are counted for folding in this minute."),
+            folded_kinds_limit: make
+                .gauge("folded_kinds_limit", "Most kinds counted; denials of further ones are written one by one."),
             record_sequence: make.gauge("record_sequence", "Sequence number of the next record of the log."),
             record_open: make.gauge("record_open_decisions", "Decisions on record whose outcome is not yet."),
             record_durable: make.gauge("record_durable_bytes", "Bytes of the log on stable storage."),
@@ -298,6 +330,8 @@ impl Series {
             self.exchange.with_label_values(&[carriage.as_str()]);
             self.not_inspected.with_label_values(&[carriage.as_str()]);
         }
+        AcceptFault::ALL.iter().for_each(|kind| drop(self.accept_failures.with_label_values(&[kind.as_str()])));
+        Unserved::ALL.iter().for_each(|cause| drop(self.connections_refused.with_label_values(&[cause.as_str()])));
         for side in Side::ALL {
             self.handshake.with_label_values(&[side.as_str()]);
             self.handshake_failures.with_label_values(&[side.as_str()]);

@@ -5,20 +5,20 @@
 //! is exact, so that a recipient gets one canonical framing, and it counts what it hands over.
 
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use super::pace::{Pace, Paced, Slow};
 use super::progress::Progress;
-use super::spool::{Budget, Lease, SpoolWriter, Spooled};
+use super::spool::{Budget, Lease, Spool, Spooled};
+use super::upload::Upload;
 use crate::audit::DigestKey;
 use crate::inspect::{Inspector, Unread};
 use crate::policy::BodyFacts;
@@ -34,11 +34,11 @@ pub struct Holding {
     /// Bytes of one body at most.
     pub hold: u64,
     /// Where larger bodies wait.
-    pub folder: PathBuf,
+    pub spool: Spool,
     /// What all of them may take together.
     pub budget: Arc<Budget>,
-    /// Longest silence of a client in the middle of a body.
-    pub idle: Duration,
+    /// How fast a client must send.
+    pub pace: Pace,
 }
 
 /// What happens to a body that is larger than may be held.
@@ -62,8 +62,8 @@ pub enum HoldFault {
     Broken,
     #[error("the body is not framed as its head says")]
     Malformed,
-    #[error("the body stood still for {0:?}")]
-    Slow(Duration),
+    #[error(transparent)]
+    Slow(#[from] Slow),
     #[error("the spool cannot take the body: {0}")]
     Spool(#[from] io::Error),
 }
@@ -73,7 +73,7 @@ pub enum HoldFault {
 pub struct Held {
     store: Store,
     size: u64,
-    rest: Option<Incoming>,
+    rest: Option<Upload>,
     lease: Lease,
 }
 
@@ -88,7 +88,7 @@ enum Store {
 /// # Errors
 /// [`HoldFault`]: the body is too large, broken or too slow, or there is no room for it.
 pub async fn hold(
-    mut incoming: Incoming,
+    mut upload: Upload,
     limit: u64,
     beyond: Beyond,
     holding: &Holding,
@@ -96,29 +96,39 @@ pub async fn hold(
     mut inspector: Box<dyn Inspector>,
 ) -> Result<(Held, BodyFacts), HoldFault> {
     // What announces that it is too large is not asked for (100-continue), and not read for nothing.
-    if beyond == Beyond::Refuse && incoming.size_hint().lower() > limit {
+    let announced = upload.size_hint().exact();
+    if beyond == Beyond::Refuse && announced.is_some_and(|size| size > limit) {
         return Err(HoldFault::TooLarge { limit });
     }
-    let mut over = false;
+    // Nor is what there is no room for now: the room of an announced size is taken before the first byte.
+    let announced = announced.unwrap_or_default().min(limit);
     let mut lease = Lease::new(&holding.budget);
+    if !lease.extend(announced) {
+        return Err(HoldFault::Full);
+    }
+    let mut spool = match announced > holding.memory {
+        true => Some(holding.spool.create(announced).await?),
+        false => None,
+    };
+    let mut paced = Paced::begin(holding.pace);
+    let mut over = false;
     let mut digest = digests.hasher();
     // One buffer: chunks kept as they came would take many times their size where a client sends byte by byte.
     let mut memory = BytesMut::new();
-    let mut spool: Option<SpoolWriter> = None;
     let mut size = 0_u64;
-    while let Some(chunk) = next_chunk(&mut incoming, holding.idle).await? {
+    while let Some(chunk) = next_chunk(&mut upload, &mut paced).await? {
         size += chunk.len() as u64;
         over = size > limit;
         if over && beyond == Beyond::Refuse {
             return Err(HoldFault::TooLarge { limit });
         }
-        if !lease.extend(chunk.len() as u64) {
+        if !lease.cover(size) {
             return Err(HoldFault::Full);
         }
         digest.update(&chunk);
         inspector.push(&chunk);
         if spool.is_none() && size > holding.memory {
-            let mut writer = SpoolWriter::create(holding.folder.clone()).await?;
+            let mut writer = holding.spool.create(0).await?;
             writer.push(&std::mem::take(&mut memory)).await?;
             spool = Some(writer);
         }
@@ -139,19 +149,21 @@ pub async fn hold(
         Some(writer) => Store::File(writer.finish().await?),
         None => Store::Memory(memory.freeze()),
     };
-    Ok((Held { store, size, rest: over.then_some(incoming), lease }, facts))
+    Ok((Held { store, size, rest: over.then_some(upload), lease }, facts))
 }
 
 /// The next bytes of content; trailers are read over.
-async fn next_chunk(incoming: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, HoldFault> {
+async fn next_chunk(upload: &mut Upload, paced: &mut Paced) -> Result<Option<Bytes>, HoldFault> {
     loop {
-        let frame = tokio::time::timeout(idle, incoming.frame()).await.map_err(|_| HoldFault::Slow(idle))?;
-        match frame {
+        match paced.next(upload.frame()).await? {
             None => return Ok(None),
             Some(Err(fault)) => return Err(broken(&fault)),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
-                Ok(data) => return Ok(Some(data)),
+                Ok(data) => {
+                    paced.took(data.len() as u64);
+                    return Ok(Some(data));
+                }
                 Err(_trailers) => {}
             },
         }
@@ -189,7 +201,7 @@ pub struct Outgoing {
     store: Store,
     left: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
-    rest: Option<Incoming>,
+    rest: Option<Upload>,
     progress: Arc<Progress>,
     _lease: Lease,
 }
@@ -251,7 +263,7 @@ impl Body for Outgoing {
 }
 
 /// Content that was not held; trailers are read over.
-fn poll_rest(rest: &mut Incoming, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+fn poll_rest(rest: &mut Upload, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
     loop {
         match ready!(Pin::new(&mut *rest).poll_frame(context)) {
             None => return Poll::Ready(None),

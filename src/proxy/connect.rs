@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use tokio::time::timeout;
 use super::guard::Guard;
 use super::reply::{self, ReplyBody};
 use super::request::{self, Door};
+use super::upload::Upload;
 use super::{Corridor, server, tunnel};
 use crate::destination::{Destination, Host};
 use crate::metrics::Side;
@@ -26,11 +26,11 @@ use crate::tls::{AcceptFault, ServerStream};
 pub type Answer = Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>>;
 
 /// Answers a CONNECT.
-pub fn connect(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Incoming>) -> Answer {
+pub fn connect(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Answer {
     Box::pin(answer(corridor, door, request))
 }
 
-async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<Incoming>) -> Response<ReplyBody> {
+async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<Upload>) -> Response<ReplyBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     // Over TLS the listener's entry point stays: what it proves is the same for a request and for a CONNECT.
@@ -70,7 +70,7 @@ fn judge(
     corridor: &Corridor,
     door: &Door,
     parts: &Parts,
-    body: &Incoming,
+    body: &Upload,
     guard: &mut Guard,
 ) -> Result<(Destination, Carriage), Denial> {
     guard.account.asks_connect(parts.version);
@@ -80,6 +80,7 @@ fn judge(
     }
     let destination = request::read_connect(parts, body, &corridor.pseudonym)?;
     guard.account.destined(&destination);
+    corridor.has_turn(door)?;
     let head = corridor.head(door, &destination, None);
     let _timed = corridor.metrics.deciding(Stage::Head);
     let carriage = policy::connect(guard.register(), &corridor.addresses, &head)?;

@@ -116,12 +116,16 @@ impl From<DialFault> for Denial {
     fn from(fault: DialFault) -> Denial {
         let reason = match &fault {
             DialFault::Unreachable { .. } => Reason::Unreachable,
+            DialFault::Full(_) => Reason::Busy,
             DialFault::Tls { fault: TlsFault::Certificate(_), .. } => Reason::TlsIdentityMismatch,
             DialFault::NotHttp(_) => Reason::MalformedRequest,
             DialFault::Tls { .. } | DialFault::TlsTimeout { .. } | DialFault::Http { .. } => Reason::UpstreamFault,
         };
-        let status = if fault.is_timeout() { 504 } else { 502 };
-        Denial::new(reason, Stage::Connection).with_status(status).with_detail(told(&fault))
+        let denial = Denial::new(reason, Stage::Connection).with_detail(told(&fault));
+        match reason {
+            Reason::Busy => denial.with_retry_after(BUSY_FOR),
+            _ => denial.with_status(if fault.is_timeout() { 504 } else { 502 }),
+        }
     }
 }
 

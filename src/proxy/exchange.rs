@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::body::{self, Beyond, HoldFault};
 use super::guard::Guard;
 use super::reply::ReplyBody;
 use super::request::{self, Asked, Door};
+use super::upload::Upload;
 use super::{Corridor, forward};
 use crate::inspect;
 use crate::metrics::Side;
@@ -19,7 +19,7 @@ use crate::record::Verified;
 use crate::upstream::Connection;
 
 /// Answers one request that is not a CONNECT: lets it through, or says why not.
-pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Incoming>) -> Response<ReplyBody> {
+pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
     let (parts, body) = request.into_parts();
     let mut guard = Guard::begin(&corridor, &door);
     match pass(&corridor, &door, &parts, body, &mut guard).await {
@@ -33,12 +33,13 @@ async fn pass(
     corridor: &Arc<Corridor>,
     door: &Door,
     parts: &Parts,
-    body: Incoming,
+    body: Upload,
     guard: &mut Guard,
 ) -> Result<Response<ReplyBody>, Denial> {
     // receive, address: one value, whatever the entry point
     let asked = request::read(door, parts, &body, &corridor.pseudonym, corridor.audit.body_digest_key())?;
     guard.account.asks(&asked);
+    corridor.has_turn(door)?;
     // identify, admit: the head alone
     let permit = admit(corridor, door, &asked, guard)?;
     // resolve, pin: the name, once
@@ -48,7 +49,10 @@ async fn pass(
     // judge: the whole body
     let (held, facts) = match hold(corridor, &asked, &connected, body).await {
         Ok(held) => held,
-        Err(fault) => return Err(connected.abandon(fault.into())),
+        Err(fault) => {
+            corridor.tell_spool(&fault);
+            return Err(connected.abandon(fault.into()));
+        }
     };
     guard.account.read(&facts);
     let verdict = judge(corridor, connected, facts)?;
@@ -106,7 +110,7 @@ async fn hold(
     corridor: &Corridor,
     asked: &Asked,
     connected: &Connected,
-    body: Incoming,
+    body: Upload,
 ) -> Result<(body::Held, BodyFacts), HoldFault> {
     let holding = &corridor.holding;
     let allowed = connected.obligations().max_body.unwrap_or(u64::MAX);

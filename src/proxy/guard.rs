@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Response};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 use uuid::Uuid;
 
 use super::account::Account;
@@ -166,14 +166,17 @@ impl Guard {
         }
     }
 
-    /// Ends when the exchange may not go on: the proxy stops, or it is judged again, as each second, and an order or the
-    /// end of a validity cuts it (DESIGN §5 "Clock").
+    /// Ends when the exchange may not go on: the proxy stops, its longest time is over, or it is judged again, as each
+    /// second, and an order or the end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
         let verdict = match &self.state {
             State::Sending(sending) => Some(sending.verdict.clone()),
             State::Judging | State::Over => None,
         };
         let corridor = self.corridor.clone();
+        // A tunnel has the time that its declaration gives it.
+        let is_request = self.account.exchange().request.is_some();
+        let until = (self.began + corridor.limits.longest_exchange).into();
         async move {
             let Some(verdict) = verdict else { return pending().await };
             let mut halt = corridor.halt.clone();
@@ -181,6 +184,7 @@ impl Guard {
                 tokio::select! {
                     () = sleep(JUDGED_AGAIN) => {}
                     () = stopped(&mut halt) => return End::Shutdown,
+                    () = sleep_until(until), if is_request => return End::CutLimit,
                 }
                 if let Err(end) = verdict.recheck(&corridor.register.load(), corridor.now()) {
                     return end;
@@ -264,6 +268,7 @@ pub(super) fn reason_of(end: End) -> Reason {
         End::CutOrder => Reason::SuspendedByOrder,
         End::CutExpiry => Reason::Expired,
         End::Shutdown => Reason::Busy,
+        End::CutLimit => Reason::UpstreamFault,
         _ => Reason::NoDeclaration,
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::Corridor;
 use super::reply::{self, ReplyBody};
@@ -80,7 +80,7 @@ pub struct Reached {
 }
 
 /// Answers a request to the listener itself for something that is handed out; `None` for all other requests.
-pub fn answer(corridor: &Corridor, door: &Door, parts: &Parts, body: &Incoming) -> Option<Response<ReplyBody>> {
+pub fn answer(corridor: &Corridor, door: &Door, parts: &Parts, body: &impl Body) -> Option<Response<ReplyBody>> {
     let reading = [Method::GET, Method::HEAD].contains(&parts.method);
     if !reading || door.outer.is_some() || !body.is_end_stream() {
         return None;

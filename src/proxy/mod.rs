@@ -1,6 +1,6 @@
 //! The data path: how an exchange is carried from a client to a recipient, or refused.
 //!
-//! [`server`] turns sockets into requests, [`connect`] answers CONNECT, and every request, whatever door it came
+//! [`accept`] lets connections in, [`server`] turns them into requests, [`connect`] answers CONNECT, and every request, whatever door it came
 //! through, goes down the one corridor of [`exchange`]. [`guard`] sees to it that each ends on record. Nothing here
 //! decides: that is `policy/`; nothing here writes records: that is `audit/`.
 
@@ -13,13 +13,15 @@ use std::net::IpAddr;
 use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
+use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
 use crate::metrics::Metrics;
-use crate::policy::{Head, Ledger, Peer, Request};
+use crate::policy::{Denial, Head, Ledger, Peer, Reason, Request, Stage};
 use crate::register::Register;
 use crate::tls::Authority;
 use crate::upstream::{Dialer, Resolve, ResolveFault};
 
+pub mod accept;
 pub mod account;
 pub mod body;
 pub mod connect;
@@ -30,15 +32,19 @@ pub mod forward;
 pub mod guard;
 pub mod handout;
 pub mod headers;
+pub mod pace;
 pub mod progress;
 pub mod reply;
 pub mod request;
 pub mod server;
+pub mod sources;
 pub mod spool;
 pub mod tunnel;
+pub mod upload;
 pub mod watch;
 
 use request::Door;
+use sources::Sources;
 
 /// What every exchange needs; made once in `app.rs` and shared by all connections.
 pub struct Corridor {
@@ -66,6 +72,10 @@ pub struct Corridor {
     pub limits: Limits,
     /// Places for open client connections.
     pub connections: Arc<Semaphore>,
+    /// What each peer address has of them, and how often it may ask.
+    pub sources: Arc<Sources>,
+    /// Of which connections must leave some over.
+    pub descriptors: Descriptors,
     /// Counters.
     pub metrics: Metrics,
     /// Turns true when the proxy stops: nothing new is accepted, what is open is finished.
@@ -80,19 +90,45 @@ pub type StopSignal = tokio::sync::watch::Receiver<bool>;
 /// Bounds in time and size.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Connections of clients at once.
+    pub connections: usize,
     /// A request head, a TLS handshake with a client.
     pub header_time: Duration,
-    /// Silence in the middle of a body or tunnel.
+    /// Bytes of a request head.
+    pub head: usize,
+    /// Fields of a request head.
+    pub head_fields: usize,
+    /// Silence between requests, of a tunnel, of an answer, and of a client that takes nothing.
     pub idle: Duration,
     /// Silence of a recipient that is being sent a request, until the head of its answer.
     pub answer: Duration,
-    /// From the head of an answer to its end.
-    pub longest_answer: Duration,
+    /// An exchange of HTTP, from the first byte of its head to the end of its answer. Tunnels have `max_duration`.
+    pub longest_exchange: Duration,
     /// Bytes of an answer's body.
     pub largest_answer: u64,
 }
 
 impl Corridor {
+    /// Whether this address may ask now.
+    ///
+    /// # Errors
+    /// `busy`: it asked too often within the last second.
+    fn has_turn(&self, door: &Door) -> Result<(), Denial> {
+        self.sources.ask(door.peer.ip()).map_err(|wait| {
+            Denial::new(Reason::Busy, Stage::Head)
+                .with_detail("this address sends more requests a second than it may")
+                .with_retry_after(wait)
+        })
+    }
+
+    /// A body could not be held: counts and tells where that is the spool's fault.
+    fn tell_spool(&self, fault: &body::HoldFault) {
+        let body::HoldFault::Spool(fault) = fault else { return };
+        self.metrics.spool_failed();
+        let folder = self.holding.spool.folder.display();
+        tracing::warn!(%folder, %fault, "the spool cannot take bodies; their uploads are refused as `busy`");
+    }
+
     /// The time that decisions are made at.
     pub fn now(&self) -> Timestamp {
         self.audit.clock().now()

@@ -9,11 +9,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri, Version, header, request::Parts};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::Malformed;
 use super::headers;
+use super::sources::Presence;
 use crate::audit::DigestKey;
 use crate::destination::{Authority, Destination, RequestPath, Scheme};
 use crate::inspect;
@@ -42,13 +43,14 @@ pub struct Door {
 /// A place among the open connections, counted while it is held.
 pub struct Place {
     _permit: OwnedSemaphorePermit,
+    _presence: Presence,
     _open: Open,
 }
 
 impl Place {
     /// A place that was given.
-    pub fn new(permit: OwnedSemaphorePermit, open: Open) -> Arc<Place> {
-        Arc::new(Place { _permit: permit, _open: open })
+    pub fn new(permit: OwnedSemaphorePermit, presence: Presence, open: Open) -> Arc<Place> {
+        Arc::new(Place { _permit: permit, _presence: presence, _open: open })
     }
 }
 
@@ -81,7 +83,7 @@ pub struct Asked {
 pub fn read(
     door: &Door,
     parts: &Parts,
-    body: &Incoming,
+    body: &impl Body,
     pseudonym: &str,
     digests: &DigestKey,
 ) -> Result<Asked, Malformed> {
@@ -115,7 +117,7 @@ pub fn read(
 }
 
 /// Reads the target of a CONNECT: `host:port`, no body (RFC 9110 §9.3.6).
-pub fn read_connect(parts: &Parts, body: &Incoming, pseudonym: &str) -> Result<Destination, Malformed> {
+pub fn read_connect(parts: &Parts, body: &impl Body, pseudonym: &str) -> Result<Destination, Malformed> {
     headers::check_request(&parts.headers)?;
     let authority = parts.uri.authority().ok_or(Malformed::ConnectTarget)?;
     if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
@@ -192,7 +194,7 @@ fn path_of(parts: &Parts) -> Result<&str, Malformed> {
     }
 }
 
-fn declared_body(body: &Incoming) -> DeclaredBody {
+fn declared_body(body: &impl Body) -> DeclaredBody {
     match body.size_hint().exact() {
         Some(0) => DeclaredBody::None,
         Some(length) => DeclaredBody::Length(length),

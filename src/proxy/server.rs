@@ -1,100 +1,41 @@
-//! Listeners and connections: sockets become HTTP/1.1 requests, each with the [`Door`] that it came through.
+//! Connections: bytes become HTTP/1.1 requests, each with the [`Door`] that it came through.
 //!
 //! hyper parses; it also answers some malformed heads by itself, and [`unparsed`] sees to it that these are on record
 //! and counted like every other refusal.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-use uuid::Uuid;
 
-use super::counted::{Counted, Received};
+use super::counted::{Counted, Patience, Turns};
 use super::guard::Guard;
 use super::reply::ReplyBody;
-use super::request::{Door, Place};
-use super::{Corridor, StopSignal, connect, exchange, handout, stopped};
+use super::request::Door;
+use super::upload::{Answered, Upload};
+use super::{Corridor, Limits, StopSignal, connect, exchange, handout, stopped};
 use crate::metrics::Side;
-use crate::policy::{Denial, EntryPoint, Reason, Stage};
+use crate::policy::{Denial, Reason, Stage};
 use crate::tls::ProxyAcceptor;
 
-/// Bytes that one request head may take.
-const HEAD_BYTES: usize = 64 * 1024;
-/// Fields that one request head may have.
-const HEAD_FIELDS: usize = 100;
-/// Rest after an accept that failed: descriptors or memory may come back.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// While the proxy stops, a connection that was just accepted has this long to send the first bytes of its request;
 /// browsers open some in advance, and a stop must not wait for them.
 const FIRST_BYTES: Duration = Duration::from_secs(1);
 
-/// A socket that listens, and how clients are spoken to that come through it.
-pub struct Listening {
-    /// Bound already.
-    pub socket: TcpListener,
-    /// With it, clients speak TLS to the proxy itself.
-    pub tls: Option<Arc<ProxyAcceptor>>,
-}
-
-/// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
-pub async fn serve(corridor: Arc<Corridor>, listening: Listening, mut shutdown: StopSignal) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listening.socket.accept() => accepted,
-            () = stopped(&mut shutdown) => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => admit_connection(&corridor, &listening, stream, peer, &mut shutdown).await,
-            Err(fault) => {
-                tracing::warn!(%fault, "a connection could not be accepted");
-                sleep(ACCEPT_REST).await;
-            }
-        }
-    }
-}
-
-/// Waits for a place among the open connections, then gives the connection a task of its own.
-async fn admit_connection(
-    corridor: &Arc<Corridor>,
-    listening: &Listening,
-    stream: TcpStream,
-    peer: SocketAddr,
-    shutdown: &mut StopSignal,
-) {
-    let place = tokio::select! {
-        place = corridor.connections.clone().acquire_owned() => place,
-        () = stopped(shutdown) => return,
-    };
-    let Ok(place) = place else { return };
-    let place = Place::new(place, corridor.metrics.connection_opened());
-    let Ok(proxy) = stream.local_addr() else { return };
-    // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
-    let _ = stream.set_nodelay(true);
-    let entry = if listening.tls.is_some() { EntryPoint::HttpsProxy } else { EntryPoint::Forward };
-    let (connection, certificate) = (connection_name(), Arc::default());
-    let door = Door { entry, peer, proxy, certificate, connection, outer: None, place };
-    match listening.tls.clone() {
-        None => super::spawn(corridor.halt.clone(), client(corridor.clone(), door, stream, shutdown.clone())),
-        Some(tls) => {
-            super::spawn(corridor.halt.clone(), client_over_tls(corridor.clone(), door, tls, stream, shutdown.clone()));
-        }
-    }
-}
-
 /// The handshake of a listener that speaks TLS, then the same as without it. One that fails is counted and logged and is
 /// no record: nothing was asked for yet.
-async fn client_over_tls(
+pub async fn client_over_tls(
     corridor: Arc<Corridor>,
     mut door: Door,
     tls: Arc<ProxyAcceptor>,
@@ -120,7 +61,8 @@ async fn client_over_tls(
     tracing::warn!(connection = %door.connection, why, "a client did not complete the handshake with a TLS listener");
 }
 
-async fn client<S>(corridor: Arc<Corridor>, door: Door, stream: S, shutdown: StopSignal)
+/// Serves a client's connection to its end.
+pub async fn client<S>(corridor: Arc<Corridor>, door: Door, stream: S, shutdown: StopSignal)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -151,98 +93,105 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests = Arc::new(AtomicU64::new(0));
-    let (stream, received) = Counted::new(stream, corridor.limits.idle);
+    let (stream, turns) = Counted::new(stream, patience(&corridor.limits));
     let service = {
-        let (corridor, requests, received) = (corridor.clone(), requests.clone(), received.clone());
+        let (corridor, requests, turns) = (corridor.clone(), requests.clone(), turns.clone());
         service_fn(move |request| {
             requests.fetch_add(1, Ordering::Relaxed);
-            let (received, answer) = (received.clone(), answer(corridor.clone(), door.clone(), request));
-            async move {
-                let answered = answer.await;
-                received.mark();
-                answered
-            }
+            let (corridor, door) = (corridor.clone(), door.clone());
+            in_turn(turns.clone(), request, |request| answer(corridor, door, request))
         })
     };
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(corridor.limits.header_time)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let served = speaking(&corridor.limits).serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
         () = stopped(&mut shutdown) => {
             tokio::select! {
                 ended = served.as_mut() => ended,
-                () = first_bytes(&received) => {
+                () = first_bytes(&turns) => {
                     served.as_mut().graceful_shutdown();
                     served.as_mut().await
                 }
             }
         }
     };
-    let fault = ended.err().and_then(|fault| {
-        // A silent keep-alive connection that is closed was no attempt to send anything.
-        let silent = received.since_mark() == 0;
-        match (fault.is_parse(), fault.is_timeout()) {
-            (true, _) => Some(Unparsed::Malformed),
-            (false, true) if !silent => Some(Unparsed::Slow),
-            _ => None,
-        }
-    });
+    let fault = match ended {
+        Err(fault) if fault.is_parse() => Some(Unparsed::Malformed),
+        _ if turns.is_slow() => Some(Unparsed::Slow),
+        _ => None,
+    };
     Fate { requests: requests.load(Ordering::Relaxed), fault }
 }
 
 /// Speaks HTTP/1.1 for one request, which `tell` answers.
-pub async fn speak_once<S, A>(corridor: &Corridor, stream: S, tell: impl Fn(http::Request<Incoming>) -> A)
+pub async fn speak_once<S, A>(corridor: &Corridor, stream: S, tell: impl Fn(Request<Upload>) -> A)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     A: Future<Output = Response<ReplyBody>>,
 {
-    let (stream, _) = Counted::new(stream, corridor.limits.idle);
-    let service = service_fn(|request| {
-        let answer = tell(request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(corridor.limits.header_time)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+    let (stream, turns) = Counted::new(stream, patience(&corridor.limits));
+    let service = service_fn(|request| in_turn(turns.clone(), request, &tell));
+    let served = speaking(&corridor.limits).keep_alive(false).serve_connection(TokioIo::new(stream), service);
     // However it ended: what is owed is recorded by whoever asked.
     let _ = served.await;
 }
 
+fn patience(limits: &Limits) -> Patience {
+    Patience { head: limits.header_time, idle: limits.idle }
+}
+
+/// hyper keeps no time: [`Counted`] does.
+fn speaking(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).max_buf_size(limits.head).max_headers(limits.head_fields);
+    builder
+}
+
+/// Answers one request and keeps account of whose turn it is.
+async fn in_turn<A>(
+    turns: Arc<Turns>,
+    request: Request<Incoming>,
+    answer: impl FnOnce(Request<Upload>) -> A,
+) -> Result<Response<Answered>, Infallible>
+where
+    A: Future<Output = Response<ReplyBody>>,
+{
+    let is_connect = request.method() == Method::CONNECT;
+    let mut response = answer(request.map(|incoming| Upload::begin(incoming, turns.clone()))).await;
+    match (is_connect, response.status().is_success()) {
+        (true, true) => turns.hand_over(),
+        // What was sent ahead of our answer is no request.
+        (true, false) => turns.expect_more(),
+        (false, _) => {}
+    }
+    if turns.is_unread() {
+        // Nobody can tell what still comes of this body from the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answered::new(body, turns)))
+}
+
 /// Ends when something was received, or after [`FIRST_BYTES`]. hyper's graceful shutdown closes a connection on which
 /// nothing was read yet, although its request may be on the way: whoever was just accepted would see an attempt fail.
-async fn first_bytes(received: &Received) {
+async fn first_bytes(turns: &Turns) {
     let until = Instant::now() + FIRST_BYTES;
-    while !received.is_any() && Instant::now() < until {
+    while !turns.is_any() && Instant::now() < until {
         sleep(FIRST_BYTES / 100).await;
     }
 }
 
-async fn answer(
-    corridor: Arc<Corridor>,
-    door: Arc<Door>,
-    request: http::Request<Incoming>,
-) -> Result<Response<ReplyBody>, Infallible> {
-    let response = match request.method() {
+async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
+    match request.method() {
         &Method::CONNECT => connect::connect(corridor, door, request).await,
         _ => {
             let (parts, body) = request.into_parts();
             match handout::answer(&corridor, &door, &parts, &body) {
                 Some(handed_out) => handed_out,
-                None => exchange::exchange(corridor, door, http::Request::from_parts(parts, body)).await,
+                None => exchange::exchange(corridor, door, Request::from_parts(parts, body)).await,
             }
         }
-    };
-    Ok(response)
+    }
 }
 
 /// Records a request that hyper refused by itself: its reply has gone already, the record follows it.
@@ -254,9 +203,4 @@ pub async fn unparsed(corridor: &Arc<Corridor>, door: &Door, fault: Option<Unpar
     };
     corridor.metrics.parser_refused();
     Guard::begin(corridor, door).note(Denial::new(reason, Stage::Head).with_detail(detail)).await;
-}
-
-/// Names a connection in records; says nothing about the client.
-fn connection_name() -> String {
-    Uuid::now_v7().simple().to_string()
 }

@@ -13,6 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use bytes::{Bytes, BytesMut};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use crate::descriptors::{self, Descriptors};
 
 /// Plain bytes of one sealed piece of a file.
 const PIECE: usize = 256 * 1024;
@@ -24,12 +28,13 @@ const TAG: usize = 16;
 pub struct Budget {
     limit: u64,
     held: AtomicU64,
+    jobs: AtomicU64,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Arc<Budget> {
-        Arc::new(Budget { limit, held: AtomicU64::new(0) })
+        Arc::new(Budget { limit, held: AtomicU64::new(0), jobs: AtomicU64::new(0) })
     }
 
     /// Bytes that may be held.
@@ -40,6 +45,11 @@ impl Budget {
     /// Bytes held now.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Jobs of the spool that wait for the disk or are at it now; at most one for each open exchange.
+    pub fn jobs(&self) -> u64 {
+        self.jobs.load(Ordering::Relaxed)
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -67,6 +77,11 @@ impl Lease {
         self.bytes += if taken { bytes } else { 0 };
         taken
     }
+
+    /// Takes what is missing to `bytes` in all; false where the budget is spent.
+    pub fn cover(&mut self, bytes: u64) -> bool {
+        bytes <= self.bytes || self.extend(bytes - self.bytes)
+    }
 }
 
 impl Drop for Lease {
@@ -75,10 +90,55 @@ impl Drop for Lease {
     }
 }
 
+/// Where bodies wait that are too large for memory.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    /// The folder; its file system is the one that may be full.
+    pub folder: PathBuf,
+    /// Some of them must be left over.
+    pub descriptors: Descriptors,
+    /// Counts what the disk is asked for.
+    pub budget: Arc<Budget>,
+}
+
+impl Spool {
+    /// Makes a file; it has no name from the first moment on. Room for `announced` bytes is allocated before any is asked
+    /// for, where the file system can do that: a disk that is full refuses at once.
+    ///
+    /// # Errors
+    /// Whatever the file system says, and where there are too few descriptors left.
+    pub async fn create(&self, announced: u64) -> io::Result<SpoolWriter> {
+        let Spool { folder, descriptors, budget } = self.clone();
+        let file = blocking(&self.budget, move || {
+            let file = tempfile::tempfile_in(folder)?;
+            if !descriptors.fits(&file) {
+                return Err(descriptors::shortage());
+            }
+            allocate(&file, announced)?;
+            Ok(file)
+        })
+        .await?;
+        SpoolWriter::of(file, budget)
+    }
+}
+
+/// Allocates what `size` plain bytes take when they are sealed.
+fn allocate(file: &File, size: u64) -> io::Result<()> {
+    let sealed = size + size.div_ceil(PIECE as u64) * TAG as u64;
+    if sealed == 0 {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, sealed) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
 /// A body being written to an unlinked file.
 #[derive(Debug)]
 pub struct SpoolWriter {
     file: Arc<File>,
+    budget: Arc<Budget>,
     key: Arc<LessSafeKey>,
     pending: BytesMut,
     pieces: u32,
@@ -86,17 +146,13 @@ pub struct SpoolWriter {
 }
 
 impl SpoolWriter {
-    /// Makes the file in `folder`; it has no name from the first moment on.
-    ///
-    /// # Errors
-    /// Whatever the file system says.
-    pub async fn create(folder: PathBuf) -> io::Result<SpoolWriter> {
-        let file = blocking(move || tempfile::tempfile_in(folder)).await?;
+    fn of(file: File, budget: Arc<Budget>) -> io::Result<SpoolWriter> {
         let mut secret = [0_u8; 32];
         rand::fill(&mut secret).map_err(|_| io::Error::other("no random bytes"))?;
         let key = UnboundKey::new(&AES_256_GCM, &secret).map_err(|_| io::Error::other("no cipher"))?;
         Ok(SpoolWriter {
             file: Arc::new(file),
+            budget,
             key: Arc::new(LessSafeKey::new(key)),
             pending: BytesMut::new(),
             pieces: 0,
@@ -127,13 +183,14 @@ impl SpoolWriter {
             let piece = std::mem::take(&mut self.pending);
             self.write(piece).await?;
         }
-        Ok(Spooled { file: self.file, key: self.key, pieces: self.pieces, next: 0, size: self.size })
+        let SpoolWriter { file, budget, key, pieces, size, .. } = self;
+        Ok(Spooled { file, budget, key, pieces, next: 0, size })
     }
 
     async fn write(&mut self, mut piece: BytesMut) -> io::Result<()> {
         let (file, key, number) = (self.file.clone(), self.key.clone(), self.pieces);
         self.pieces += 1;
-        blocking(move || {
+        blocking(&self.budget, move || {
             let tag = key
                 .seal_in_place_separate_tag(nonce(number), Aad::empty(), &mut piece)
                 .map_err(|_| io::Error::other("a piece of a held body could not be sealed"))?;
@@ -148,6 +205,7 @@ impl SpoolWriter {
 #[derive(Debug)]
 pub struct Spooled {
     file: Arc<File>,
+    budget: Arc<Budget>,
     key: Arc<LessSafeKey>,
     pieces: u32,
     next: u32,
@@ -165,8 +223,9 @@ impl Spooled {
         let number = self.next;
         self.next += 1;
         let plain = (self.size - u64::from(number) * PIECE as u64).min(PIECE as u64) as usize;
-        let (file, key) = (self.file.clone(), self.key.clone());
+        let (file, key, job) = (self.file.clone(), self.key.clone(), Job::begin(&self.budget));
         move || {
+            let _job = job;
             let mut sealed = vec![0_u8; plain + TAG];
             file.read_exact_at(&mut sealed, place(number))?;
             key.open_in_place(nonce(number), Aad::empty(), &mut sealed)
@@ -188,8 +247,32 @@ fn nonce(number: u32) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(job).await.unwrap_or_else(|ended| Err(io::Error::other(ended)))
+/// Something that the disk is asked for; counted while it lives.
+struct Job(Arc<Budget>);
+
+impl Job {
+    fn begin(budget: &Arc<Budget>) -> Job {
+        budget.jobs.fetch_add(1, Ordering::Relaxed);
+        Job(budget.clone())
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.0.jobs.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    budget: &Arc<Budget>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let job = Job::begin(budget);
+    let work = move || {
+        let _job = job;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }
 
 #[cfg(test)]
@@ -198,8 +281,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_comes_back_and_is_unreadable_on_disk() {
-        let mut writer = SpoolWriter::create(std::env::temp_dir()).await.unwrap();
+        let budget = Budget::new(1 << 20);
+        let spool =
+            Spool { folder: std::env::temp_dir(), descriptors: Descriptors::of_process(), budget: budget.clone() };
         let body: Vec<u8> = b"passport ".iter().copied().cycle().take(PIECE * 2 + 777).collect();
+        let mut writer = spool.create(body.len() as u64).await.unwrap();
         for part in body.chunks(10_000) {
             writer.push(part).await.unwrap();
         }
@@ -212,6 +298,7 @@ mod tests {
             back.extend_from_slice(&spooled.next_piece()().unwrap());
         }
         assert!(back == body);
+        assert_eq!(budget.jobs(), 0);
     }
 
     #[test]

@@ -29,14 +29,13 @@ pub struct Watched {
 impl Watched {
     /// Takes charge of the outcome. `connection` is what drives the connection to the recipient.
     pub fn begin(guard: Guard, progress: Arc<Progress>, connection: AbortHandle, limits: &Limits) -> Watched {
-        let (cut, idle, longest) = (guard.cut(), limits.idle, limits.longest_answer);
+        let (cut, idle) = (guard.cut(), limits.idle);
         let guard = Arc::new(Mutex::new(guard));
         let (watched, moving) = (guard.clone(), progress.clone());
         let task = tokio::spawn(async move {
             let end = tokio::select! {
                 end = cut => end,
                 () = stands_still(|| moving.moved(), idle) => End::Timeout,
-                () = sleep(longest) => End::CutLimit,
             };
             lock(&watched).close(end);
             connection.abort();

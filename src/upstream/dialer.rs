@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, Parts};
 use super::pool::{MAX_IDLE, Pool, Standing};
+use crate::descriptors::{self, Descriptors};
 use crate::destination::{Destination, Scheme};
 use crate::metrics::{Metrics, Side};
 use crate::policy::{ConnectionFacts, Pinned};
@@ -53,6 +54,9 @@ pub enum DialFault {
         #[source]
         last: io::Error,
     },
+    /// There are no descriptors left for another connection.
+    #[error("too many connections are open at once")]
+    Full(#[source] io::Error),
     /// The TLS handshake failed.
     #[error("no TLS with {address}")]
     Tls {
@@ -95,7 +99,7 @@ impl DialFault {
         match self {
             DialFault::Unreachable { last, .. } => last.kind() == io::ErrorKind::TimedOut,
             DialFault::TlsTimeout { .. } => true,
-            DialFault::Tls { .. } | DialFault::NotHttp(_) | DialFault::Http { .. } => false,
+            DialFault::Full(_) | DialFault::Tls { .. } | DialFault::NotHttp(_) | DialFault::Http { .. } => false,
         }
     }
 }
@@ -106,6 +110,7 @@ pub struct Dialer {
     trust: Trust,
     times: DialTimes,
     pool: Arc<Pool>,
+    descriptors: Descriptors,
     /// Where the time of connecting and of handshakes is told, if anywhere.
     metrics: Option<Metrics>,
 }
@@ -113,7 +118,7 @@ pub struct Dialer {
 impl Dialer {
     /// A dialer that trusts these roots.
     pub fn new(trust: Trust, times: DialTimes) -> Dialer {
-        Dialer { trust, times, pool: Arc::new(Pool::default()), metrics: None }
+        Dialer { trust, times, pool: Arc::default(), descriptors: Descriptors::of_process(), metrics: None }
     }
 
     /// The same dialer, telling `metrics` how long connecting and handshakes take.
@@ -188,11 +193,15 @@ impl Dialer {
         for &address in addresses {
             let _timed = self.metrics.as_ref().map(Metrics::connecting);
             match timeout(self.times.connect, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) if !self.descriptors.fits(&stream) => {
+                    return Err(DialFault::Full(descriptors::shortage()));
+                }
                 Ok(Ok(stream)) => {
                     // Heads and small bodies go out at once; a failure only costs time.
                     let _ = stream.set_nodelay(true);
                     return Ok((stream, address));
                 }
+                Ok(Err(error)) if descriptors::is_shortage(&error) => return Err(DialFault::Full(error)),
                 Ok(Err(error)) => last = error,
                 Err(_) => last = io::ErrorKind::TimedOut.into(),
             }

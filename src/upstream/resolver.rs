@@ -29,6 +29,11 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveFau
 pub trait Resolve: Send + Sync {
     /// The addresses of `name`, at least one.
     fn resolve<'a>(&'a self, name: &'a HostName) -> Answer<'a>;
+
+    /// Questions that are open now, and the most that may be. One that answers by itself has none.
+    fn questions(&self) -> (usize, usize) {
+        (0, 1)
+    }
 }
 
 /// Why a name has no addresses.
@@ -75,7 +80,14 @@ pub struct SystemResolver {
 
 impl Default for SystemResolver {
     fn default() -> SystemResolver {
-        SystemResolver { questions: Arc::new(Semaphore::new(MAX_QUESTIONS)), answer_time: ANSWER_TIME }
+        SystemResolver::within(ANSWER_TIME)
+    }
+}
+
+impl SystemResolver {
+    /// A resolver whose answers are waited for so long.
+    pub fn within(answer_time: Duration) -> SystemResolver {
+        SystemResolver { questions: Arc::new(Semaphore::new(MAX_QUESTIONS)), answer_time }
     }
 }
 
@@ -91,6 +103,10 @@ impl Resolve for SystemResolver {
                 Ok(Ok(addresses)) => Ok(addresses),
             }
         })
+    }
+
+    fn questions(&self) -> (usize, usize) {
+        (MAX_QUESTIONS - self.questions.available_permits(), MAX_QUESTIONS)
     }
 }
 
@@ -124,6 +140,10 @@ impl Resolve for StaticHosts {
             Some(addresses) => Box::pin(std::future::ready(Ok(addresses.clone()))),
             None => self.then.resolve(name),
         }
+    }
+
+    fn questions(&self) -> (usize, usize) {
+        self.then.questions()
     }
 }
 

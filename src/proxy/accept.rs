@@ -1,0 +1,147 @@
+//! Listeners: who may come in, and what happens when no more can.
+//!
+//! The loop survives everything that accept(2) may say, and a table of descriptors that is full: connections wait in the
+//! kernel's queue meanwhile, and come in when others have left.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::request::{Door, Place};
+use super::{Corridor, StopSignal, server, stopped};
+use crate::descriptors;
+use crate::metrics::{AcceptFault, Unserved};
+use crate::policy::EntryPoint;
+use crate::tls::ProxyAcceptor;
+
+/// Rest after an accept that failed: descriptors or memory may come back.
+const REST: Duration = Duration::from_millis(50);
+
+/// A socket that listens, and how clients are spoken to that come through it.
+pub struct Listening {
+    /// Bound already.
+    pub socket: TcpListener,
+    /// With it, clients speak TLS to the proxy itself.
+    pub tls: Option<Arc<ProxyAcceptor>>,
+}
+
+/// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
+pub async fn serve(corridor: Arc<Corridor>, listening: Listening, mut shutdown: StopSignal) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listening.socket.accept() => accepted,
+            () = stopped(&mut shutdown) => return,
+        };
+        let went = match accepted {
+            Ok((stream, peer)) => let_in(&corridor, &listening, stream, peer, &mut shutdown).await,
+            Err(fault) => {
+                failed(&corridor, &fault);
+                rest(&mut shutdown).await
+            }
+        };
+        if went.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits until there is room for one connection more, then gives it a task of its own; `None` where the proxy stops.
+async fn let_in(
+    corridor: &Arc<Corridor>,
+    listening: &Listening,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: &mut StopSignal,
+) -> Option<()> {
+    // Before any waiting: who has more than its share must not keep others waiting.
+    let Some(presence) = corridor.sources.enter(peer.ip()) else {
+        corridor.metrics.connection_unserved(Unserved::PerSource);
+        tracing::warn!("an address has `limits.connections_per_source` connections; further ones are closed");
+        return Some(());
+    };
+    leave_descriptors(corridor, &stream, shutdown).await?;
+    let place = tokio::select! {
+        place = corridor.connections.clone().acquire_owned() => place.ok()?,
+        () = stopped(shutdown) => return None,
+    };
+    let place = Place::new(place, presence, corridor.metrics.connection_opened());
+    // A client that is gone already has no address any more.
+    let Ok(proxy) = stream.local_addr() else { return Some(()) };
+    // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
+    let _ = stream.set_nodelay(true);
+    let entry = if listening.tls.is_some() { EntryPoint::HttpsProxy } else { EntryPoint::Forward };
+    let (connection, certificate) = (connection_name(), Arc::default());
+    begin(
+        corridor,
+        Door { entry, peer, proxy, certificate, connection, outer: None, place },
+        listening,
+        stream,
+        shutdown,
+    );
+    Some(())
+}
+
+fn begin(corridor: &Arc<Corridor>, door: Door, listening: &Listening, stream: TcpStream, shutdown: &StopSignal) {
+    let (halt, corridor, shutdown) = (corridor.halt.clone(), corridor.clone(), shutdown.clone());
+    match listening.tls.clone() {
+        None => super::spawn(halt, server::client(corridor, door, stream, shutdown)),
+        Some(tls) => super::spawn(halt, server::client_over_tls(corridor, door, tls, stream, shutdown)),
+    }
+}
+
+/// Waits while the descriptors that are left are those of the reserve. One that is taken for a moment tells.
+async fn leave_descriptors(corridor: &Corridor, stream: &TcpStream, shutdown: &mut StopSignal) -> Option<()> {
+    let mut is_room = corridor.descriptors.fits_client(stream);
+    while !is_room {
+        failed(corridor, &descriptors::shortage());
+        rest(shutdown).await?;
+        let probe = rustix::io::fcntl_dupfd_cloexec(stream, 0);
+        is_room = probe.is_ok_and(|probe| corridor.descriptors.fits_client(&probe));
+    }
+    Some(())
+}
+
+/// `None` where the proxy stops meanwhile.
+async fn rest(shutdown: &mut StopSignal) -> Option<()> {
+    tokio::select! {
+        () = sleep(REST) => Some(()),
+        () = stopped(shutdown) => None,
+    }
+}
+
+fn failed(corridor: &Corridor, fault: &io::Error) {
+    let kind = kind_of(fault);
+    corridor.metrics.accept_failed(kind);
+    let kind = kind.as_str();
+    tracing::warn!(%fault, kind, "connections cannot be accepted now; clients wait");
+}
+
+/// What accept(2) may fail with.
+fn kind_of(fault: &io::Error) -> AcceptFault {
+    use rustix::io::Errno;
+    match Errno::from_io_error(fault) {
+        Some(Errno::MFILE | Errno::NFILE) => AcceptFault::Descriptors,
+        Some(Errno::NOBUFS | Errno::NOMEM) => AcceptFault::Memory,
+        Some(
+            Errno::CONNABORTED
+            | Errno::CONNRESET
+            | Errno::PROTO
+            | Errno::TIMEDOUT
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::NETDOWN
+            | Errno::HOSTDOWN,
+        ) => AcceptFault::ClientGone,
+        _ => AcceptFault::Other,
+    }
+}
+
+/// Names a connection in records; says nothing about the client.
+fn connection_name() -> String {
+    Uuid::now_v7().simple().to_string()
+}
