@@ -4,6 +4,8 @@
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
 
+#[path = "doors/check.rs"]
+mod check;
 #[path = "doors/https.rs"]
 mod https;
 #[path = "doors/metrics.rs"]

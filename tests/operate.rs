@@ -1,8 +1,8 @@
 //! The proxy as an operator has it: the real process, real signals, real sockets, real files.
 //!
 //! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
-//! is replaced. `manager`: what systemd is told. `unit`: the sandbox of `deploy/`. `rollout`: the authority on its way to
-//! the devices. `doctor` and `probe`: the two commands that look at
+//! is replaced. `manager`: what systemd is told. `log`: what is logged, and what never is. `unit`: the sandbox of
+//! `deploy/`. `rollout`: the authority on its way to the devices. `doctor` and `probe`: the two commands that look at
 //! a live installation. The process and its recipients stand in `ground`.
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
@@ -11,6 +11,8 @@
 mod doctor;
 #[path = "operate/ground.rs"]
 mod ground;
+#[path = "operate/log.rs"]
+mod log;
 #[path = "operate/manager.rs"]
 mod manager;
 #[path = "operate/probe.rs"]

@@ -1,23 +1,32 @@
-//! `tasrih check`: every fault and warning of a folder of policy files, or what its register is.
+//! `tasrih check`: every fault and warning of a folder of policy files, or what its register is; with `--config`, also of
+//! the configuration (`configuration`): its text, the files that it names, sockets (`sockets`) and the machine, and
+//! whether it fits the register (`together`). It changes nothing, and a proxy may be running.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use crate::folder;
 use crate::register::Register;
-use crate::register::compile::{Examined, HOLD_LIMIT, examine};
+use crate::register::compile::{Examined, HOLD_LIMIT, Text, examine};
 use crate::register::fault::{Fault, Faults};
 use crate::register::wildcards::Wildcard;
 
-/// Check the policy files: every fault and warning, each with its place
+pub(super) mod configuration;
+mod sockets;
+mod together;
+
+/// Check policy files and configuration: each fault, with its place
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Folder of the policy files
-    #[arg(value_name = "DIR", default_value = "policies")]
-    folder: PathBuf,
+    /// Folder of the policy files [default: policies, or none where only --config is given]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Configuration file, to be checked too
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Exit with 1 on warnings too
     #[arg(long)]
     deny_warnings: bool,
@@ -38,27 +47,97 @@ enum Format {
 }
 
 pub fn main(arguments: Arguments) -> u8 {
-    let Arguments { folder, deny_warnings, format, json } = arguments;
-    // A proxy without a register denies everything and may start; asking about a folder that is not there is a slip.
-    if !folder.is_dir() {
-        eprintln!("tasrih check: there is no folder {}", folder.display());
-        return super::UNREADABLE;
-    }
-    let texts = match folder::read(&folder) {
-        Ok(texts) => texts,
-        Err(fault) => {
-            let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
-            eprintln!("tasrih check: {fault}{cause}");
-            return super::UNREADABLE;
+    match check(&arguments) {
+        Ok(checked) => {
+            match arguments.json || arguments.format == Format::Json {
+                true => println!("{}", checked.as_json()),
+                false => print!("{}", checked.as_text()),
+            }
+            let denied = arguments.deny_warnings && checked.has_warnings();
+            if checked.has_faults() || denied { super::FINDINGS } else { super::FINE }
         }
-    };
-    let examined = examine(&texts, HOLD_LIMIT);
-    match json || format == Format::Json {
-        true => println!("{}", as_json(&examined)),
-        false => print!("{}", as_text(&examined)),
+        Err(fault) => {
+            eprintln!("tasrih check: {fault}");
+            super::UNREADABLE
+        }
     }
-    let denied = deny_warnings && !examined.warnings.is_empty();
-    if examined.register.is_none() || denied { super::FINDINGS } else { super::FINE }
+}
+
+/// What was checked, and what was found.
+struct Checked {
+    policies: Option<Examined>,
+    configuration: Option<Findings>,
+}
+
+/// What was found in a configuration.
+struct Findings {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    /// The listeners in one line, where the text could be read.
+    summary: Option<String>,
+}
+
+fn check(arguments: &Arguments) -> Result<Checked, String> {
+    let configuration = arguments.config.as_deref().map(configuration::read).transpose()?;
+    let hold = configuration.as_ref().and_then(configuration::Configuration::hold).unwrap_or(HOLD_LIMIT);
+    let policies = match (&arguments.folder, &configuration) {
+        (None, Some(_)) => None,
+        (folder, _) => Some(examine(&texts(folder.as_deref().unwrap_or(Path::new("policies")))?, hold)),
+    };
+    let register = policies.as_ref().and_then(|examined| examined.register.as_ref());
+    let configuration = configuration.map(|configuration| configuration.examine(register));
+    Ok(Checked { policies, configuration })
+}
+
+/// A proxy without a register denies everything and may start; asking about a folder that is not there is a slip.
+fn texts(folder: &Path) -> Result<Vec<Text>, String> {
+    if !folder.is_dir() {
+        return Err(format!("there is no folder {}", folder.display()));
+    }
+    folder::read(folder).map_err(|fault| {
+        let cause = fault.source().map_or_else(String::new, |source| format!(": {source}"));
+        format!("{fault}{cause}")
+    })
+}
+
+impl Checked {
+    fn has_faults(&self) -> bool {
+        self.policies.as_ref().is_some_and(|examined| examined.register.is_none())
+            || self.configuration.as_ref().is_some_and(|found| !found.faults.is_empty())
+    }
+
+    fn has_warnings(&self) -> bool {
+        self.policies.as_ref().is_some_and(|examined| !examined.warnings.is_empty())
+            || self.configuration.as_ref().is_some_and(|found| !found.warnings.is_empty())
+    }
+
+    fn as_text(&self) -> String {
+        let configuration = self.configuration.as_ref().map(Findings::as_text).unwrap_or_default();
+        configuration + &self.policies.as_ref().map(as_text).unwrap_or_default()
+    }
+
+    /// Without `--config` the object is that of the policies alone.
+    fn as_json(&self) -> Json {
+        let mut json = self.policies.as_ref().map_or_else(|| json!({}), as_json);
+        if let Some(found) = &self.configuration {
+            json["configuration"] = json!({"faults": places(&found.faults), "warnings": places(&found.warnings)});
+        }
+        json
+    }
+}
+
+impl Findings {
+    fn as_text(&self) -> String {
+        let warnings: String = self.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let faults = match self.faults.is_empty() {
+            true => String::new(),
+            false => format!("{}\n", Faults(self.faults.clone())),
+        };
+        let counts =
+            [counted(self.faults.len(), "fault", "faults"), counted(self.warnings.len(), "warning", "warnings")];
+        let summary = self.summary.as_ref().map(|summary| format!("{summary}; ")).unwrap_or_default();
+        format!("{warnings}{faults}configuration: {summary}{}\n", counts.join(", "))
+    }
 }
 
 fn as_text(examined: &Examined) -> String {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::check::counted;
+use super::check::{configuration, counted};
 use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Drained, Parts, Running, Succession};
-use crate::config::{LogFormat, Settings};
+use crate::config::{ClientCertificates, Listener, LogFormat, Settings};
 use crate::descriptors::Descriptors;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
@@ -22,6 +22,9 @@ use crate::service::{self, Sockets};
 
 /// How long a process that was handed its sockets waits for its predecessor, unless `--wait` says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Most lines about what is missing; `tasrih check` has them all.
+const MISSING: usize = 5;
 
 /// Run the proxy
 #[derive(clap::Args)]
@@ -202,22 +205,31 @@ impl Signals {
 
 /// The few lines that help whoever starts the proxy.
 struct Summary {
+    /// For each listener: how a client names it, and what else it needs.
+    listeners: Vec<(&'static str, String)>,
     certificate: PathBuf,
     state: PathBuf,
     transfers: usize,
     allowances: usize,
     version: String,
+    missing: Vec<String>,
 }
 
 impl Summary {
     fn of(parts: &Parts) -> Summary {
         let register = &parts.register.register;
+        let mut missing = configuration::missing(&parts.settings, register);
+        if register.transfers.len() + register.allowances.len() == 0 {
+            missing.insert(0, "nothing is declared: everything is refused".to_owned());
+        }
         Summary {
+            listeners: parts.settings.listeners.iter().map(way_in).collect(),
             certificate: parts.settings.interception.certificate.clone(),
             state: parts.settings.state.clone(),
             transfers: register.transfers.len(),
             allowances: register.allowances.len(),
             version: short(&register.version),
+            missing,
         }
     }
 
@@ -230,16 +242,16 @@ impl Summary {
     }
 
     fn print(&self, running: &Running) {
-        for proxy in &running.proxies {
-            println!("proxy      http://{proxy}");
+        for (proxy, (scheme, note)) in running.proxies.iter().zip(&self.listeners) {
+            println!("proxy      {scheme}://{proxy}{note}");
         }
         println!("admin      http://{}/metrics /healthz /readyz", running.admin);
+        if let Some(metrics) = running.metrics {
+            println!("metrics    http://{metrics}/metrics /healthz /readyz");
+        }
         let transfers = counted(self.transfers, "transfer", "transfers");
         let allowances = counted(self.allowances, "allowance", "allowances");
         println!("register   {} ({transfers}, {allowances})", self.version);
-        if self.transfers + self.allowances == 0 {
-            println!("           nothing is declared: everything is refused");
-        }
         println!("authority  {} (clients must trust it to be intercepted)", self.certificate.display());
         println!("state      {}", self.state.display());
         if let Some(torn) = &running.recovery.torn {
@@ -248,9 +260,29 @@ impl Summary {
         if running.recovery.interrupted > 0 {
             println!("recovered  {} exchanges were interrupted by the last stop", running.recovery.interrupted);
         }
-        if let Some(proxy) = running.proxies.first() {
+        for missing in self.missing.iter().take(MISSING) {
+            println!("missing    {missing}");
+        }
+        if self.missing.len() > MISSING {
+            println!("missing    and {} more: `tasrih check POLICIES --config FILE`", self.missing.len() - MISSING);
+        }
+        if let (Some(proxy), Some((scheme, _))) = (running.proxies.first(), self.listeners.first()) {
             let certificate = self.certificate.display();
-            println!("try        curl -x http://{proxy} --cacert {certificate} https://undeclared.example/");
+            let trusted = if *scheme == "https" { " --proxy-cacert ROOTS" } else { "" };
+            println!(
+                "try        curl -x {scheme}://{proxy}{trusted} --cacert {certificate} https://undeclared.example/"
+            );
         }
     }
+}
+
+/// How a client names a listener, and what it must bring.
+fn way_in(listener: &Listener) -> (&'static str, String) {
+    let Some(tls) = &listener.tls else { return ("http", String::new()) };
+    let note = match (&tls.client_ca, tls.client_certificates) {
+        (None, _) => "",
+        (Some(_), ClientCertificates::Optional) => " (a client may show a certificate)",
+        (Some(_), ClientCertificates::Required) => " (a client must show a certificate)",
+    };
+    ("https", note.to_owned())
 }

@@ -85,7 +85,7 @@ impl AddressClass {
     }
 
     /// Whether a network named as internal may open this class.
-    pub(super) fn can_be_opened(self) -> bool {
+    pub fn can_be_opened(self) -> bool {
         match self {
             AddressClass::Own | AddressClass::Unspecified | AddressClass::Multicast | AddressClass::Broadcast => false,
             // Metadata is opened by its own address only, see `AddressRules`.

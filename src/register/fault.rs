@@ -30,6 +30,11 @@ pub struct Place {
     pub length: usize,
 }
 
+impl Place {
+    /// No line of the first file: for what is wrong with something that is not written, such as a default.
+    pub const NOWHERE: Place = Place { file: 0, line: 0, column: 0, length: 0 };
+}
+
 /// What is wrong with a value, before it is known where the value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -190,7 +195,7 @@ impl<'a> Collector<'a> {
 
     fn at(&self, place: Place, problem: Problem) -> Fault {
         let text = &self.texts[place.file];
-        let line = self.lines[place.file].get(place.line.saturating_sub(1)).copied();
+        let line = place.line.checked_sub(1).and_then(|line| self.lines[place.file].get(line)).copied();
         Fault {
             file: text.name.clone(),
             line: place.line,

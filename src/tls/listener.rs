@@ -91,6 +91,28 @@ pub enum ListenerFault {
     Tls(#[from] rustls::Error),
 }
 
+impl ListenerFault {
+    /// The file that is at fault, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            ListenerFault::Unreadable { path, .. }
+            | ListenerFault::NoCertificate(path)
+            | ListenerFault::NoKey(path)
+            | ListenerFault::OtherKey { key: path, .. }
+            | ListenerFault::NoAuthority(path)
+            | ListenerFault::NoRevocations(path) => Some(path),
+            ListenerFault::KeyFile(
+                KeyFileFault::Unusable { path, .. }
+                | KeyFileFault::OpenToOthers { path, .. }
+                | KeyFileFault::OthersProperty { path, .. }
+                | KeyFileFault::OpenFolder { folder: path, .. }
+                | KeyFileFault::NotAKeyFile { path },
+            ) => Some(path),
+            ListenerFault::Tls(_) => None,
+        }
+    }
+}
+
 /// What can be said of a listener's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerFacts {
@@ -155,6 +177,21 @@ impl ProxyAcceptor {
         Ok(ProxyAcceptor { acceptor: TlsAcceptor::from(Arc::new(config)), facts })
     }
 
+    /// Everything that is wrong with the files, one after another; none where [`ProxyAcceptor::load`] takes them.
+    pub fn faults(files: &Files) -> Vec<ListenerFault> {
+        let mut found = Vec::new();
+        found.extend(certificates(&files.certificate).err());
+        found.extend(signing_key(&files.key).err());
+        if let Some(clients) = &files.clients {
+            found.extend(authorities(&clients.authorities).err());
+            found.extend(clients.crl.as_deref().and_then(|crl| revocations(crl).err()));
+        }
+        if found.is_empty() {
+            found.extend(ProxyAcceptor::load(files).err());
+        }
+        found
+    }
+
     /// What its files say.
     pub fn facts(&self) -> ListenerFacts {
         self.facts
@@ -196,14 +233,7 @@ fn verifier(
     clients: &ClientFiles,
     lists: Option<Revocations>,
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, ListenerFault> {
-    let unusable = || ListenerFault::NoAuthority(clients.authorities.clone());
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&clients.authorities).map_err(|fault| match fault {
-        ListenerFault::NoCertificate(path) => ListenerFault::NoAuthority(path),
-        other => other,
-    })? {
-        roots.add(certificate).map_err(|_| unusable())?;
-    }
+    let roots = authorities(&clients.authorities)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     if let Some(lists) = lists {
         // The list of the authority that signed the client; authorities between it and a root have lists of their own,
@@ -215,8 +245,21 @@ fn verifier(
     }
     builder.build().map_err(|fault| match (fault, &clients.crl) {
         (VerifierBuilderError::InvalidCrl(_), Some(crl)) => ListenerFault::NoRevocations(crl.clone()),
-        _ => unusable(),
+        _ => ListenerFault::NoAuthority(clients.authorities.clone()),
     })
+}
+
+/// Who vouches for clients: every certificate of the file, each fit to be a root.
+fn authorities(path: &Path) -> Result<RootCertStore, ListenerFault> {
+    let unusable = || ListenerFault::NoAuthority(path.to_owned());
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path).map_err(|fault| match fault {
+        ListenerFault::NoCertificate(_) => unusable(),
+        other => other,
+    })? {
+        roots.add(certificate).map_err(|_| unusable())?;
+    }
+    Ok(roots)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ListenerFault> {

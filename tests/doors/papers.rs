@@ -51,7 +51,7 @@ impl Papers {
     fn authority(&self, name: &str) {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
         let subject = format!("/CN={name}");
-        let rest = ["-x509", "-days", "30", "-keyout", &key, "-out", &certificate, "-subj", &subject];
+        let rest = ["-x509", "-days", "365", "-keyout", &key, "-out", &certificate, "-subj", &subject];
         self.openssl(&[&["req"], KEY, &rest].concat());
     }
 
@@ -74,7 +74,7 @@ impl Papers {
             &ca_key,
             "-CAcreateserial",
             "-days",
-            "30",
+            "90",
             "-extfile",
             &extensions,
             "-out",
@@ -87,7 +87,7 @@ impl Papers {
         let folder = self.0.path().display();
         let config = format!(
             "[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index.txt\ncrlnumber={folder}/number\ndefault_md=sha256\n\
-             default_crl_days=30\ncertificate={folder}/clients.pem\nprivate_key={folder}/clients.key\n"
+             default_crl_days=60\ncertificate={folder}/clients.pem\nprivate_key={folder}/clients.key\n"
         );
         fs::write(self.path("ca.cnf"), config).expect("written");
         fs::write(self.path("index.txt"), "").expect("written");

@@ -1,0 +1,236 @@
+//! `tasrih check --config`: the text, the files, the sockets and the register, with every finding at its key.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::papers::Papers;
+
+const REGISTER: &str = r#"schema: tasrih/1
+controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
+processing:
+  - id: cctv
+    purposes: [dpv:EnforceSecurity]
+    data_categories: [x:CCTVFrame]
+    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
+sources:
+  - {id: cctv-uploader, networks: [127.0.0.0/8], client_certificate: cctv-uploader.visa-centre.example}
+recipients:
+  - id: ministry-a
+    name: Ministry A
+    country: FR
+    destinations: [{host: intake.ministry-a.example}, {host: 10.7.7.7}]
+transfers:
+  - id: cctv-to-a
+    processing: cctv
+    from: [cctv-uploader]
+    to: ministry-a
+    regimes: [ma-09-08]
+    legal_basis: {ma-09-08: ma-0908:A43}
+    purposes: [dpv:EnforceSecurity]
+    data_categories: [x:CCTVFrame]
+    filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_from: 2023-02-21}
+"#;
+
+/// An installation that is being checked.
+struct Desk {
+    papers: Papers,
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Desk {
+        let desk = Desk { papers: Papers::new(), folder: tempfile::tempdir().expect("a folder") };
+        fs::create_dir(desk.path("policies")).expect("a folder");
+        fs::write(desk.path("policies/a.yaml"), REGISTER).expect("written");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A configuration in which all is well, with `change` made to its text.
+    fn configuration(&self, change: impl Fn(String) -> String) -> PathBuf {
+        let file = |name: &str| self.papers.shown(name);
+        let (folder, roots) = (self.folder.path().display(), file("roots.pem"));
+        let text = format!(
+            "listeners:\n  - {{bind: \"127.0.0.1:0\", entry: forward}}\n  - bind: \"127.0.0.1:0\"\n    entry: forward\n    tls:\n      \
+             certificate: {}\n      key: {}\n      client_ca: {}\n      crl: {}\nadmin: {{bind: \"127.0.0.1:0\"}}\n\
+             interception: {{certificate: {folder}/certs/ca.pem, key: {folder}/certs/ca.key}}\n\
+             upstream: {{roots: [{roots}], hosts: {{intake.ministry-a.example: [10.7.7.7]}}}}\n\
+             internal_destinations: [10.7.0.0/16]\nlimits: {{connections: 10, held_total: 64MiB}}\nstate: {folder}/state\n",
+            file("proxy.pem"),
+            file("proxy.key"),
+            file("clients.pem"),
+            file("clients.crl"),
+        );
+        let path = self.path("tasrih.yaml");
+        fs::write(&path, change(text)).expect("written");
+        path
+    }
+
+    /// The exit code, what is printed, and the findings in JSON.
+    fn check(&self, arguments: &[&str]) -> (Option<i32>, String, Value) {
+        let run = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
+            command.arg("check").args(arguments).args(more).current_dir(self.folder.path());
+            let output = command.output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            (output.status.code(), said)
+        };
+        let (code, said) = run(&[]);
+        let (_, json) = run(&["--json"]);
+        (code, said, serde_json::from_str(&json).unwrap_or_default())
+    }
+}
+
+fn messages(json: &Value, kind: &str) -> Vec<String> {
+    let found = json["configuration"][kind].as_array().expect("a list");
+    found.iter().map(|one| one["message"].as_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn what_is_well_passes_alone_and_with_its_policies() {
+    let desk = Desk::new();
+    desk.configuration(|text| text);
+    let (code, said, json) = desk.check(&["--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("configuration: 2 listeners (127.0.0.1:0, 127.0.0.1:0)"), "{said}");
+    assert!(said.ends_with("0 faults, 0 warnings\n"), "{said}");
+    assert!(json["register"].is_null() && messages(&json, "faults").is_empty());
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 processing, 1 source") && json["register"]["transfers"] == 1, "{said}");
+    assert!(!desk.path("state").exists() && !desk.path("certs").exists(), "it changes nothing");
+}
+
+#[test]
+fn each_finding_stands_at_its_key_and_all_come_at_once() {
+    let desk = Desk::new();
+    fs::write(desk.papers.path("empty.pem"), "").expect("written");
+    fs::set_permissions(desk.papers.path("proxy.key"), Permissions::from_mode(0o644)).expect("our own file");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken_at = taken.local_addr().expect("bound").to_string();
+    fs::write(desk.path("state"), "a file where the folder should be").expect("written");
+    desk.configuration(|text| {
+        text.replace("clients.pem", "empty.pem")
+            .replace("clients.crl", "absent.crl")
+            .replace("admin: {bind: \"127.0.0.1:0\"}", &format!("admin: {{bind: \"{taken_at}\"}}"))
+            .replace("internal_destinations: [10.7.0.0/16]\n", "")
+            .replace("connections: 10,", "connections: 9999999,")
+            .replace("roots.pem", "empty.pem")
+    });
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(1), "{said}");
+    let faults = json["configuration"]["faults"].as_array().expect("faults");
+    let name = |fault: &Value| {
+        let line = fault["line"].as_u64().expect("a line");
+        let text = fs::read_to_string(desk.path("tasrih.yaml")).expect("the file");
+        (line, text.lines().nth(usize::try_from(line).expect("small") - 1).unwrap_or_default().to_owned())
+    };
+    for (part, key) in [
+        ("is open to others (mode 0644)", "key:"),
+        ("holds no PEM certificate that can be an authority of clients", "client_ca:"),
+        ("absent.crl", "crl:"),
+        ("is taken by `", "admin:"),
+        ("holds no PEM certificate that can be a root", "upstream:"),
+        ("cannot be written", "state:"),
+        ("`intake.ministry-a.example` at 10.7.7.7 is always refused: its address is private", "upstream:"),
+    ] {
+        let fault = faults.iter().find(|fault| fault["message"].as_str().expect("text").contains(part));
+        let fault = fault.unwrap_or_else(|| panic!("nothing says `{part}`: {said}"));
+        assert!(name(fault).1.contains(key), "{part}: {:?}", name(fault));
+    }
+    // What is not written stands at no line.
+    let unwritten =
+        faults.iter().find(|fault| fault["message"].as_str().expect("text").contains("`10.7.7.7` is always"));
+    assert_eq!(unwritten.expect("the literal address")["line"], 0, "{said}");
+    assert!(said.contains(&format!("(process {})", std::process::id())), "who has the address: {said}");
+    assert!(messages(&json, "warnings").iter().any(|warning| warning.contains("descriptors")), "{said}");
+    assert!(said.contains("   7 |       key: ") && said.contains("^^^^"), "line and caret: {said}");
+}
+
+#[test]
+fn what_a_register_wants_and_no_listener_gives_is_a_fault() {
+    let desk = Desk::new();
+    let without = |text: String| {
+        let (before, rest) = text.split_once("  - bind").expect("the second listener");
+        format!("{before}{}", &rest[rest.find("admin:").expect("the next key")..])
+    };
+    desk.configuration(without);
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(1), "{said}");
+    let wanted = "the source `cctv-uploader` is known by a certificate, and no listener asks for one";
+    assert_eq!(messages(&json, "faults"), [wanted]);
+    // The same configuration alone, and the same register alone, are well.
+    assert_eq!(desk.check(&["--config", "tasrih.yaml"]).0, Some(0));
+    assert_eq!(desk.check(&["policies"]).0, Some(0));
+
+    fs::write(desk.path("policies/a.yaml"), REGISTER.replace("client_certificate: cctv", "user: cctv"))
+        .expect("written");
+    let (_, _, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(messages(&json, "faults").len(), 1);
+    assert!(messages(&json, "faults")[0].contains("is known by a user, and there are no `users`"));
+
+    // Warnings: a network that reaches no listener, a name that nobody declared.
+    let outside = REGISTER
+        .replace(", client_certificate: cctv-uploader.visa-centre.example", "")
+        .replace("127.0.0.0/8", "10.20.0.0/28");
+    fs::write(desk.path("policies/a.yaml"), outside).expect("written");
+    desk.configuration(|text| text.replace("{intake.", "{else.example: [10.7.7.7], intake."));
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let warnings = messages(&json, "warnings");
+    assert!(warnings.iter().any(|warning| warning == "`else.example` is no destination of the register"), "{said}");
+    assert!(warnings.iter().any(|warning| warning.contains("can reach no listener")), "{said}");
+    assert_eq!(desk.check(&["policies", "--config", "tasrih.yaml", "--deny-warnings"]).0, Some(1));
+}
+
+#[test]
+fn a_certificate_that_ended_is_a_fault_and_one_that_soon_does_a_warning() {
+    let desk = Desk::new();
+    desk.configuration(|text| text);
+    let at = |days: i64| {
+        let mut command = Command::new("faketime");
+        command.arg(format!("{days} days")).arg(env!("CARGO_BIN_EXE_tasrih"));
+        let output = command.args(["check", "--config", "tasrih.yaml"]).current_dir(desk.folder.path()).output();
+        let output = output.expect("faketime (Debian package faketime)");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = at(70);
+    assert!(
+        code == Some(0) && said.contains("warning: ") && said.contains("the listener's certificate ends on "),
+        "{said}"
+    );
+    let (code, said) = at(100);
+    assert!(code == Some(1) && said.contains("the listener's certificate ended on "), "{said}");
+    assert!(said.contains("a newer list was promised for a time that has passed"), "{said}");
+}
+
+#[test]
+fn faults_of_the_text_come_first_and_what_cannot_be_read_is_told() {
+    let desk = Desk::new();
+    let missing = desk.check(&["--config", "absent.yaml"]);
+    assert_eq!(missing.0, Some(2), "{}", missing.1);
+    assert!(missing.1.contains("cannot read `absent.yaml`"), "{}", missing.1);
+    desk.configuration(|text| text.replace("state:", "staet:"));
+    let (code, said, _) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("did you mean `state`?") && said.contains("1 processing"), "both are checked: {said}");
+}
+
+#[test]
+fn the_sample_passes() {
+    let desk = Desk::new();
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/tasrih.yaml");
+    let (_, said, json) = desk.check(&["--config", &sample.display().to_string()]);
+    // The default ports may be taken by another test's proxy; nothing else may be wrong.
+    let faults: Vec<String> =
+        messages(&json, "faults").into_iter().filter(|fault| !fault.contains("is taken by")).collect();
+    assert!(faults.is_empty(), "{said}");
+}
