@@ -14,6 +14,7 @@ use super::{Findings, sockets, together};
 use crate::app::listen;
 use crate::cli::check::counted;
 use crate::config::{self, ListenerTls, Loaded, Root, Settings};
+use crate::descriptors::Descriptors;
 use crate::proxy::error::told;
 use crate::register::Register;
 use crate::register::fault::{Collector, Faults, Place, Problem, Text};
@@ -23,8 +24,6 @@ use crate::tls::{self, Authority, ListenerFault, ProxyAcceptor, Trust};
 
 /// A certificate that ends sooner is pointed out.
 const ENDING: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Descriptors beside two for each client connection: the log, listeners, the runtime, connections kept for reuse.
-const OTHER_DESCRIPTORS: u64 = 256;
 
 /// A configuration file as it was read.
 pub(super) struct Configuration {
@@ -248,15 +247,16 @@ fn room(folder: &Path) -> Option<u64> {
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// As many as the process would have: like a proxy, this one takes what the hard limit gives.
 fn descriptors(settings: &Settings, found: &Found<'_>) {
-    let needed = (settings.limits.connections as u64).saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let Some(most) = limit.current.filter(|most| *most < needed) else { return };
+    let limits = Descriptors::raise().unwrap_or_else(|_| Descriptors::of_process());
+    let Some(wanted) = limits.wanted_for(settings.limits.connections) else { return };
     let problem = Problem::new(format!(
-        "{} connections may take {needed} descriptors, and a process started here has {most}",
-        settings.limits.connections
+        "{} connections may take {wanted} descriptors, and a process started here has {}",
+        settings.limits.connections,
+        limits.limit()
     ));
     let hint =
-        "LimitNOFILE= in the unit (deploy/tasrih.service has 32768), `ulimit -n` in a shell, or fewer `connections`";
+        "LimitNOFILE= in the unit (deploy/tasrih.service has 32768), `ulimit -Hn` in a shell, or fewer `connections`";
     found.warn("limits.connections", problem.hint(hint));
 }
