@@ -2,11 +2,14 @@
 //!
 //! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
 //! is replaced. `manager`: what systemd is told. `log`: what is logged, and what never is. `unit`: the sandbox of
-//! `deploy/`. `rollout`: the authority on its way to the devices. `doctor` and `probe`: the two commands that look at
+//! `deploy/`. `rollout`: the authority on its way to the devices, and `browser`: what
+//! Chromium makes of a refusal. `doctor` and `probe`: the two commands that look at
 //! a live installation. The process and its recipients stand in `ground`.
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
 
+#[path = "operate/browser.rs"]
+mod browser;
 #[path = "operate/doctor.rs"]
 mod doctor;
 #[path = "operate/ground.rs"]

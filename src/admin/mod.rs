@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use crate::destination::{Authority, Host};
 use crate::metrics::CONTENT_TYPE;
 use crate::proxy::handout::Handout;
+use crate::proxy::page;
 
 pub mod observed;
 
@@ -107,7 +108,9 @@ async fn readiness(State(status): State<Arc<dyn Status>>) -> Response {
 /// The same as on the proxy's listeners (`proxy/handout.rs`), for operators.
 async fn handout(State(status): State<Arc<dyn Status>>, request: Request) -> Response {
     let found = Handout::at(request.uri().path()).zip(host(request.headers())).and_then(|(what, asked)| {
-        Some(([(header::CONTENT_TYPE, what.content_type())], status.handout(what, &asked.host)?))
+        let policy = page::CONTENT_SECURITY_POLICY.as_str();
+        let fields = [(header::CONTENT_TYPE, what.content_type()), (header::CONTENT_SECURITY_POLICY, policy)];
+        Some((fields, status.handout(what, &asked.host)?))
     });
     found.map_or_else(|| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response)
 }

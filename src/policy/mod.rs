@@ -6,7 +6,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `reason.rs`, `sentences.rs` | the closed list of reasons, with their words, statuses and sentences |
+//! | `reason.rs`, `sentences.rs`, `remedies.rs` | the closed list of reasons, with their words, statuses, sentences, remedies |
 //! | `facts.rs` | what is seen of an exchange, and handed in |
 //! | `decision.rs`, `trace.rs` | what comes out: denial, verdict, and each condition's outcome |
 //! | `stages.rs`, `obligations.rs` | the stages as types, from head to verdict |
@@ -31,6 +31,7 @@ mod limits;
 mod obligations;
 mod reason;
 mod recheck;
+mod remedies;
 mod sentences;
 mod stages;
 mod trace;
@@ -45,6 +46,7 @@ pub use facts::{
 pub use limits::{Ledger, Reservations};
 pub use obligations::Obligations;
 pub use reason::{Language, Reason};
+pub use remedies::Remedy;
 pub use stages::{Connected, Permit, Pinned, admit, connect};
 pub use trace::{CandidateTrace, Check, Condition, Failure, Trace};
 pub use tunnel::Carriage;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::remedies::Remedy;
 use super::sentences;
 
 /// Why an exchange was refused. Closed: a new word is added to DESIGN §5 first.
@@ -308,18 +309,25 @@ impl Reason {
 
     /// What was refused and why, in one sentence for people. Names no value that was found.
     pub fn sentence(self, language: Language) -> &'static str {
-        let sentences = sentences::of(self);
-        match language {
-            Language::Ar => sentences.ar,
-            Language::Fr => sentences.fr,
-            Language::En => sentences.en,
-        }
+        sentences::of(self).in_language(language)
+    }
+
+    /// What can be done about it; `None` where nobody is answered.
+    pub fn remedy(self) -> Option<Remedy> {
+        Remedy::of(self)
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Remedy {
+    /// What can be done, in one sentence for people.
+    pub fn sentence(self, language: Language) -> &'static str {
+        self.texts().in_language(language)
     }
 }
 
@@ -360,6 +368,22 @@ mod tests {
                 assert!(seen.insert(sentence), "{reason} shares its sentence: {sentence}");
             }
         }
+    }
+
+    #[test]
+    fn each_remedy_is_one_sentence_that_no_other_has() {
+        for language in Language::ALL {
+            let mut seen = std::collections::BTreeMap::new();
+            for remedy in Reason::ALL.into_iter().filter_map(Reason::remedy) {
+                let sentence = remedy.sentence(language);
+                assert!(sentence.ends_with('.') && sentence.matches(". ").count() == 0, "{remedy:?} {sentence}");
+                let first = seen.insert(sentence, remedy).unwrap_or(remedy);
+                assert_eq!(first, remedy, "two remedies share a sentence: {sentence}");
+            }
+        }
+        assert_eq!(ClientClosed.remedy(), None, "nobody is there to be told");
+        assert!(NoDeclaration.remedy().is_some_and(Remedy::is_a_declaration));
+        assert!(!SuspendedByOrder.remedy().is_some_and(Remedy::is_a_declaration), "an order is not declared away");
     }
 
     #[test]

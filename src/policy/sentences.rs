@@ -2,13 +2,24 @@
 //!
 //! Each says what was refused and why, to somebody who knows neither HTTP nor the register; none names what was found.
 
-use super::reason::Reason;
+use super::reason::{Language, Reason};
 
 /// One sentence in the three languages.
 pub(super) struct Sentences {
     pub ar: &'static str,
     pub fr: &'static str,
     pub en: &'static str,
+}
+
+impl Sentences {
+    /// The one in a language.
+    pub(super) fn in_language(&self, language: Language) -> &'static str {
+        match language {
+            Language::Ar => self.ar,
+            Language::Fr => self.fr,
+            Language::En => self.en,
+        }
+    }
 }
 
 /// The sentences of a reason.

@@ -221,8 +221,7 @@ fn upstream_fault(status: u16, detail: String) -> Denial {
 
 /// The reply to a request that was let through and not answered.
 fn failed(corridor: &Corridor, fault: Denial, client: &HeaderMap, guard: &Guard) -> Response<ReplyBody> {
-    let controller = guard.register().controller.as_ref();
-    reply::refusal(&fault, guard.id(), &corridor.pseudonym, controller, client)
+    reply::refusal(&guard.told(&fault, guard.id()), &corridor.pseudonym, client)
 }
 
 /// The body of an answer on its way to the client.

@@ -14,6 +14,7 @@ use tokio::time::{sleep, sleep_until};
 use uuid::Uuid;
 
 use super::account::Account;
+use super::page::Refusal;
 use super::progress::Progress;
 use super::reply::{self, ReplyBody};
 use super::request::Door;
@@ -76,8 +77,13 @@ impl Guard {
     /// Records the refusal, durably, and makes the reply.
     pub async fn refuse(mut self, denial: Denial, request: &HeaderMap) -> Response<ReplyBody> {
         let (denial, record) = self.deny(denial).await;
-        let controller = self.register().controller.as_ref();
-        reply::refusal(&denial, record, &self.corridor.pseudonym, controller, request)
+        reply::refusal(&self.told(&denial, record), &self.corridor.pseudonym, request)
+    }
+
+    /// What a client is told of a denial.
+    pub fn told<'a>(&'a self, denial: &'a Denial, record: Uuid) -> Refusal<'a> {
+        let destination = self.account.exchange().destination.as_ref();
+        Refusal { denial, record, destination, controller: self.register().controller.as_ref() }
     }
 
     /// Records a refusal that needs no reply any more.

@@ -1,5 +1,5 @@
 //! What the proxy hands out to whoever asks its listener for it: the authority to trust, the list of revoked leaves, the
-//! proxy's own address as a script. Clients need these before they can use the proxy, and the admin listener is often out
+//! proxy's own address as a script, what refusals mean. Clients need these before they can use the proxy, and the admin listener is often out
 //! of their reach; it gives the same (`admin/`).
 //!
 //! Asking for one is no exchange: nothing leaves, nobody is resolved or dialled, so there is no record. Only these paths
@@ -15,6 +15,7 @@ use http::{Method, Response};
 use hyper::body::Body;
 
 use super::Corridor;
+use super::page;
 use super::reply::{self, ReplyBody};
 use super::request::Door;
 use crate::destination::{Authority, Host};
@@ -30,11 +31,14 @@ pub enum Handout {
     RevocationList,
     /// `/proxy.pac`: which requests go to the proxy, and where it is.
     AutoConfiguration,
+    /// `/reasons`: every reason for a refusal, with what can be done about it.
+    Reasons,
 }
 
 impl Handout {
     /// Every one.
-    pub const ALL: [Handout; 3] = [Handout::Authority, Handout::RevocationList, Handout::AutoConfiguration];
+    pub const ALL: [Handout; 4] =
+        [Handout::Authority, Handout::RevocationList, Handout::AutoConfiguration, Handout::Reasons];
 
     /// The path that it is found at.
     pub fn path(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Handout {
             Handout::Authority => "/ca.pem",
             Handout::RevocationList => "/ca.crl",
             Handout::AutoConfiguration => "/proxy.pac",
+            Handout::Reasons => "/reasons",
         }
     }
 
@@ -56,6 +61,7 @@ impl Handout {
             Handout::Authority => "application/x-x509-ca-cert",
             Handout::RevocationList => "application/pkix-crl",
             Handout::AutoConfiguration => "application/x-ns-proxy-autoconfig",
+            Handout::Reasons => "text/html; charset=utf-8",
         }
     }
 
@@ -66,6 +72,7 @@ impl Handout {
             Handout::Authority => Some(Bytes::from(authority.certificate_pem().to_owned())),
             Handout::RevocationList => authority.revocation_list().map(Bytes::from).ok(),
             Handout::AutoConfiguration => Some(Bytes::from(auto_configuration(proxy))),
+            Handout::Reasons => Some(Bytes::from(page::of_reasons())),
         }
     }
 }
@@ -92,6 +99,9 @@ pub fn answer(corridor: &Corridor, door: &Door, parts: &Parts, body: &impl Body)
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(handout.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(policy) = HeaderValue::from_str(&page::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     Some(response)
 }
 

@@ -33,6 +33,7 @@ pub mod guard;
 pub mod handout;
 pub mod headers;
 pub mod pace;
+pub mod page;
 pub mod progress;
 pub mod reply;
 pub mod request;
@@ -42,6 +43,7 @@ pub mod spool;
 pub mod tunnel;
 pub mod upload;
 pub mod watch;
+mod words;
 
 use request::Door;
 use sources::Sources;

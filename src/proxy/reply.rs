@@ -12,8 +12,8 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use uuid::Uuid;
 
-use crate::policy::{Denial, Language, Reason};
-use crate::register::Controller;
+use super::page::{self, Refusal};
+use crate::policy::{Language, Reason};
 
 /// What can go wrong while a reply is sent.
 pub type ReplyFault = Box<dyn std::error::Error + Send + Sync>;
@@ -23,39 +23,39 @@ pub type ReplyBody = UnsyncBoxBody<Bytes, ReplyFault>;
 const PROXY_STATUS: &str = "proxy-status";
 
 /// Makes the reply to a refused exchange.
-pub fn refusal(
-    denial: &Denial,
-    record: Uuid,
-    pseudonym: &str,
-    controller: Option<&Controller>,
-    request: &HeaderMap,
-) -> Response<ReplyBody> {
-    let reason = denial.reason;
-    let page = wants_page(request);
-    let body = match page {
-        true => page_of(denial, record, controller),
-        false => problem_of(denial, record, controller),
+pub fn refusal(refusal: &Refusal<'_>, pseudonym: &str, request: &HeaderMap) -> Response<ReplyBody> {
+    let denial = refusal.denial;
+    let preferred = page::preferred(request);
+    let mut response = match wants_page(request) {
+        true => html(page::of_refusal(refusal, preferred)),
+        false => problem(refusal, preferred.unwrap_or(Language::En)),
     };
-    let mut response = Response::new(whole(body));
     *response.status_mut() = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN);
-    let kind = if page { "text/html; charset=utf-8" } else { "application/problem+json" };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    if page {
-        let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    }
-    if let Some(value) = proxy_status(reason, record, pseudonym) {
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-language"));
+    if let Some(value) = proxy_status(denial.reason, refusal.record, pseudonym) {
         headers.insert(PROXY_STATUS, value);
     }
     if let Some(wait) = denial.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
-    if ends_connection(reason) {
+    if ends_connection(denial.reason) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+/// A page of ours.
+fn html(page: String) -> Response<ReplyBody> {
+    let mut response = Response::new(whole(page));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(policy) = HeaderValue::from_str(&page::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -135,117 +135,42 @@ fn wants_page(request: &HeaderMap) -> bool {
     accept.split(',').any(|range| range.trim().to_ascii_lowercase().starts_with("text/html"))
 }
 
-fn problem_of(denial: &Denial, record: Uuid, controller: Option<&Controller>) -> String {
-    let reason = denial.reason;
-    let contact = controller.and_then(|controller| controller.dpo.as_deref());
-    serde_json::json!({
-        "type": format!("urn:tasrih:reason:{}", reason.as_str()),
-        "title": reason.sentence(Language::En),
-        "status": denial.status,
-        "detail": denial.detail,
+/// The problem of a refusal (RFC 9457), in a language: `type`, `title`, `status`, `detail`, `instance`, and our members.
+fn problem(refusal: &Refusal<'_>, language: Language) -> Response<ReplyBody> {
+    let (reason, record) = (refusal.denial.reason, refusal.record);
+    let controller = refusal.controller;
+    let body = serde_json::json!({
+        "type": page::type_of(reason),
+        "title": reason.sentence(language),
+        "status": refusal.denial.status,
+        "detail": refusal.denial.detail,
         "instance": format!("urn:uuid:{record}"),
         "reason": reason.as_str(),
-        "stage": denial.stage.as_str(),
+        "stage": refusal.denial.stage.as_str(),
         "record": record.to_string(),
-        "contact": contact,
-    })
-    .to_string()
-        + "\n"
-}
-
-struct Words {
-    language: Language,
-    tag: &'static str,
-    direction: &'static str,
-    title: &'static str,
-    reason: &'static str,
-    record: &'static str,
-    contact: &'static str,
-    receipt: &'static str,
-}
-
-const WORDS: [Words; 3] = [
-    Words {
-        language: Language::Ar,
-        tag: "ar",
-        direction: "rtl",
-        title: "لم يُسمح بهذا الإرسال",
-        reason: "السبب",
-        record: "رقم السجل",
-        contact: "للاستفسار",
-        receipt: "وصل التصريح بهذه المعالجة",
-    },
-    Words {
-        language: Language::Fr,
-        tag: "fr",
-        direction: "ltr",
-        title: "Cet envoi n’a pas été autorisé",
-        reason: "Motif",
-        record: "Numéro d’enregistrement",
-        contact: "À qui s’adresser",
-        receipt: "Récépissé du présent traitement",
-    },
-    Words {
-        language: Language::En,
-        tag: "en",
-        direction: "ltr",
-        title: "This transfer was not allowed",
-        reason: "Reason",
-        record: "Record",
-        contact: "Whom to ask",
-        receipt: "Receipt of this processing",
-    },
-];
-
-const STYLE: &str = "body{font:16px/1.6 system-ui,sans-serif;margin:0;background:#f4f2ee;color:#1d1d1b}\
-main{max-width:44rem;margin:2rem auto;padding:0 1rem}\
-section{background:#fff;border-inline-start:4px solid #8a1c1c;border-radius:4px;padding:1rem 1.5rem;margin:1rem 0}\
-h2{font-size:1.2rem;margin:.2rem 0}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:.6rem 0 0}\
-dt{color:#5c5850}dd{margin:0;overflow-wrap:anywhere}code{font-size:.9em}\
-@media(prefers-color-scheme:dark){body{background:#191817;color:#eceae6}section{background:#252322}dt{color:#a8a49c}}\
-@media(max-width:40rem){dl{grid-template-columns:1fr}}";
-
-fn page_of(denial: &Denial, record: Uuid, controller: Option<&Controller>) -> String {
-    let sections: String = WORDS.iter().map(|words| section(words, denial.reason, record, controller)).collect();
-    format!(
-        "<!doctype html>\n<html lang=\"ar\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>Tasrih · {status}</title><style>{STYLE}</style></head><body><main>\
-         {sections}</main></body></html>\n",
-        status = denial.status,
-    )
-}
-
-fn section(words: &Words, reason: Reason, record: Uuid, controller: Option<&Controller>) -> String {
-    let row = |name: &str, value: &str| format!("<dt>{name}</dt><dd>{value}</dd>");
-    let known = |value: Option<&String>, name: &str| value.map_or(String::new(), |value| row(name, &escape(value)));
-    let word = format!("<code dir=\"ltr\">{}</code>", reason.as_str());
-    let id = format!("<code dir=\"ltr\">{record}</code>");
-    format!(
-        "<section lang=\"{tag}\" dir=\"{direction}\"><h2>{title}</h2><p>{sentence}</p><dl>{why}{which}{whom}{receipt}</dl></section>",
-        tag = words.tag,
-        direction = words.direction,
-        title = words.title,
-        sentence = escape(reason.sentence(words.language)),
-        why = row(words.reason, &word),
-        which = row(words.record, &id),
-        whom = known(controller.and_then(|controller| controller.dpo.as_ref()), words.contact),
-        receipt = known(controller.and_then(|controller| controller.notice_receipt.as_ref()), words.receipt),
-    )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+        "remedy": reason.remedy().map(|remedy| remedy.sentence(language)),
+        "contact": controller.and_then(|controller| controller.dpo.as_deref()),
+        "rights_contact": controller.and_then(|controller| controller.rights_contact.as_deref()),
+        "receipt": controller.and_then(|controller| controller.notice_receipt.as_deref()),
+    });
+    let mut response = Response::new(whole(format!("{body}\n")));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.as_str()));
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Stage;
+    use crate::policy::{Denial, Stage};
 
     fn made(accept: &str, reason: Reason) -> Response<ReplyBody> {
         let mut request = HeaderMap::new();
         request.insert(header::ACCEPT, accept.parse().unwrap());
-        refusal(&Denial::new(reason, Stage::Head), Uuid::nil(), "tasrih-egress-1", None, &request)
+        let denial = Denial::new(reason, Stage::Head);
+        let refused = Refusal { denial: &denial, record: Uuid::nil(), destination: None, controller: None };
+        refusal(&refused, "tasrih-egress-1", &request)
     }
 
     async fn text(response: Response<ReplyBody>) -> String {
@@ -266,8 +191,38 @@ mod tests {
         assert_eq!(problem["status"], 403);
 
         let person = text(made("text/html,*/*;q=0.8", Reason::NoDeclaration)).await;
-        for language in ["lang=\"ar\" dir=\"rtl\"", "lang=\"fr\"", "lang=\"en\""] {
+        for language in
+            ["<html lang=\"ar\" dir=\"rtl\"", "id=\"ar\" lang=\"ar\" dir=\"rtl\"", "lang=\"fr\"", "lang=\"en\""]
+        {
             assert!(person.contains(language), "{person}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_told_in_the_readers_language() {
+        let mut request = HeaderMap::new();
+        request.insert(header::ACCEPT_LANGUAGE, "fr-MA".parse().unwrap());
+        let denial = Denial::new(Reason::NoDeclaration, Stage::Head);
+        let refused = Refusal { denial: &denial, record: Uuid::nil(), destination: None, controller: None };
+        let reply = refusal(&refused, "tasrih-egress-1", &request);
+        assert_eq!(reply.headers()[header::CONTENT_LANGUAGE], "fr");
+        assert_eq!(reply.headers()[header::VARY], "accept, accept-language");
+        let problem: serde_json::Value = serde_json::from_str(&text(reply).await).unwrap();
+        assert_eq!(problem["type"], "urn:tasrih:reason:no-declaration");
+        assert_eq!(problem["title"], Reason::NoDeclaration.sentence(Language::Fr));
+        assert_eq!(problem["remedy"], Reason::NoDeclaration.remedy().unwrap().sentence(Language::Fr));
+        assert_eq!(problem["instance"], format!("urn:uuid:{}", Uuid::nil()));
+        assert!(problem["contact"].is_null() && problem["receipt"].is_null());
+    }
+
+    #[tokio::test]
+    async fn a_page_may_do_nothing_but_apply_its_style() {
+        let page = made("text/html", Reason::NoDeclaration);
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+        let page = text(page).await;
+        for loading in ["<script", "<link", "<img", "src=", "style=", "@import", "url("] {
+            assert!(!page.contains(loading), "{loading} in {page}");
         }
     }
 
