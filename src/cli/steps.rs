@@ -68,11 +68,11 @@ impl<'a> Steps<'a> {
     fn declared(&self, trace: &CandidateTrace) -> Option<Declared<'a>> {
         match trace.kind {
             CandidateKind::Transfer => {
-                let transfer = self.register.transfers.iter().find(|transfer| transfer.id == trace.id)?;
+                let transfer = self.register.transfer(&trace.id)?;
                 Some(Declared::Transfer(transfer))
             }
             CandidateKind::Allowance => {
-                let allowance = self.register.allowances.iter().find(|allowance| allowance.id == trace.id)?;
+                let allowance = self.register.allowance(&trace.id)?;
                 Some(Declared::Allowance(allowance))
             }
         }

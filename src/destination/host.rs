@@ -5,6 +5,7 @@
 //! otherwise. A name whose last label looks like a number is refused, since the C library's resolver takes `127.1`,
 //! `0x7f.1` and `2130706433` for 127.0.0.1 while a parser of literals takes them for names.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -64,6 +65,13 @@ impl HostName {
             return Err(HostFault::NumericLooking(shown(text)));
         }
         Ok(HostName(name.into()))
+    }
+}
+
+/// A name is compared and hashed as its text, so that a part of a name can be looked up among names.
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -49,18 +49,16 @@ impl Metrics {
         let suspending: Vec<&Scope> = register.orders.iter().filter_map(suspension).collect();
         series.orders_in_force.set(signed(suspending.len() as u64));
         let sources = register.sources.iter().filter_map(|source| source.mode);
-        let transfers = register.transfers.iter().filter_map(|transfer| transfer.mode);
-        let allowances = register.allowances.iter().filter_map(|allowance| allowance.mode);
         let counts = [
             observed([register.mode].into_iter(), day),
             observed(sources, day),
-            observed(transfers, day),
-            observed(allowances, day),
+            observed(register.modes_of_transfers(), day),
+            observed(register.modes_of_allowances(), day),
         ];
         for (scope, count) in SCOPES.into_iter().zip(counts) {
             series.observe_in_force.with_label_values(&[scope]).set(count);
         }
-        for transfer in register.transfers.iter().filter(|transfer| self.is_named(&transfer.id)) {
+        for transfer in self.named_transfers(register) {
             let in_force = transfer.filing.as_ref().is_none_or(|filing| is_valid(filing, day))
                 && !suspending.iter().any(|scope| suspends(scope, transfer));
             series.transfer_in_force.with_label_values(&[transfer.id.as_str()]).set(in_force.into());
@@ -97,7 +95,7 @@ impl Metrics {
     fn name_transfers(&self, register: &Register, now: Timestamp) {
         let series = &self.0;
         let mut named = series.transfers.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in named.iter().filter(|id| !register.transfers.iter().any(|transfer| transfer.id == **id)) {
+        for gone in named.iter().filter(|id| register.transfer(id).is_none()) {
             for gauges in [&series.transfer_failures_in_row, &series.transfer_in_force, &series.transfer_last_exchange]
             {
                 // One that was taken away before has none.
@@ -143,7 +141,7 @@ impl Metrics {
         let series = &self.0;
         series.filing_valid_until.reset();
         series.transfer_period.reset();
-        for transfer in register.transfers.iter().filter(|transfer| self.is_named(&transfer.id)) {
+        for transfer in self.named_transfers(register) {
             let id = transfer.id.as_str();
             if let Some(end) = transfer.filing.as_ref().and_then(|filing| end_of(filing, register)) {
                 series.filing_valid_until.with_label_values(&[id]).set(end.as_second());
@@ -152,6 +150,12 @@ impl Metrics {
                 series.transfer_period.with_label_values(&[id]).set(signed(period.as_secs()));
             }
         }
+    }
+
+    /// The transfers of a register that have series: at most [`MAX_TRANSFERS`], however many it has.
+    fn named_transfers<'r>(&self, register: &'r Register) -> Vec<&'r Transfer> {
+        let named = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        named.iter().filter_map(|id| register.transfer(id).map(AsRef::as_ref)).collect()
     }
 
     fn is_named(&self, transfer: &Id) -> bool {

@@ -104,7 +104,7 @@ impl Metrics {
             series.recipient_certificate_changes.with_label_values(&[recipient.id.as_str()]);
         }
         series.recipients_shown.lock().retain(|_, seen| {
-            let is_declared = register.recipients.iter().any(|recipient| recipient.id == seen.recipient);
+            let is_declared = register.recipient(&seen.recipient).is_some();
             if !is_declared {
                 // One that was taken away before has none.
                 let _ = series.recipient_certificate_ends.remove_label_values(&[seen.recipient.as_str()]);

@@ -2,7 +2,6 @@
 //!
 //! Each is judged whole and alone. [`Kept`] carries them from stage to stage, and says which reason a refusal has.
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,8 +13,10 @@ use super::facts::Head;
 use super::limits::Reservations;
 use super::reason::Reason;
 use super::trace::{CandidateTrace, Check, Condition, Failure, Trace, failures, reasons};
-use crate::destination::{Destination, HostPattern};
-use crate::register::{Allowance, Endpoint, Id, Limits, Mode, ModeSetting, Register, Requests, Source, Transfer};
+use crate::destination::Destination;
+use crate::register::{
+    Allowance, Endpoint, Id, Limits, Mode, ModeSetting, Permission, Register, Requests, Source, Transfer,
+};
 
 /// Which of the two a candidate is. A transfer is used before an allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,12 +50,8 @@ impl Used {
     /// Its limits in `register`; `None` where it is not declared there.
     pub(super) fn limits<'a>(&self, register: &'a Register) -> Option<&'a Limits> {
         match self.kind {
-            CandidateKind::Transfer => {
-                register.transfers.iter().find(|transfer| transfer.id == self.id).map(|transfer| &transfer.limits)
-            }
-            CandidateKind::Allowance => {
-                register.allowances.iter().find(|allowance| allowance.id == self.id).map(|allowance| &allowance.limits)
-            }
+            CandidateKind::Transfer => register.transfer(&self.id).map(|transfer| &transfer.limits),
+            CandidateKind::Allowance => register.allowance(&self.id).map(|allowance| &allowance.limits),
         }
     }
 }
@@ -82,18 +79,15 @@ enum Declared {
 impl Candidate {
     /// All that match, transfers first, each in the order of the ids.
     pub(super) fn all(register: &Register, source: &Source, destination: &Destination) -> Vec<Candidate> {
-        let transfers =
-            register.transfers.iter().filter(|transfer| transfer.from.includes(&source.id)).filter_map(|transfer| {
-                let endpoint = most_exact(&transfer.to.endpoints, destination)?;
-                Some(Candidate { declared: Declared::Transfer(Arc::clone(transfer)), endpoint })
-            });
-        let allowances = register.allowances.iter().filter(|allowance| allowance.from.includes(&source.id)).filter_map(
-            |allowance| {
-                let endpoint = most_exact(&allowance.to, destination)?;
-                Some(Candidate { declared: Declared::Allowance(Arc::clone(allowance)), endpoint })
-            },
-        );
-        transfers.chain(allowances).collect()
+        let candidate = |permission| match permission {
+            Permission::Transfer(transfer, endpoint) => {
+                Candidate { declared: Declared::Transfer(Arc::clone(transfer)), endpoint }
+            }
+            Permission::Allowance(allowance, endpoint) => {
+                Candidate { declared: Declared::Allowance(Arc::clone(allowance)), endpoint }
+            }
+        };
+        register.permissions(&source.id, destination).into_iter().map(candidate).collect()
     }
 
     pub(super) fn name(&self) -> Used {
@@ -152,17 +146,6 @@ impl Candidate {
         let categories = self.transfer().map_or(0, |transfer| transfer.data_categories.len());
         (used.kind, categories, used.id)
     }
-}
-
-/// Of the endpoints that match, the one whose host says most: exact, then the longest suffix, then any.
-fn most_exact(endpoints: &[Endpoint], destination: &Destination) -> Option<usize> {
-    let exactness = |endpoint: &Endpoint| match &endpoint.host {
-        HostPattern::Exact(_) => (0, Reverse(0)),
-        HostPattern::Suffix(suffix) => (1, Reverse(suffix.as_str().len())),
-        HostPattern::Any => (2, Reverse(0)),
-    };
-    let matching = endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.matches(destination));
-    matching.min_by_key(|(_, endpoint)| exactness(endpoint)).map(|(place, _)| place)
 }
 
 /// A candidate and all that was judged of it so far.

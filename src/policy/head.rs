@@ -14,8 +14,9 @@ use super::filing::{judge_basis, judge_filing, judge_receipt};
 use super::reason::Reason;
 use super::trace::{Check, Condition, Failure};
 use super::tunnel;
-use crate::destination::{AddressRules, Destination, Host, HostPattern, Scheme};
-use crate::register::{Endpoint, Order, OrderAction, Register, Scope, Source};
+use super::undeclared::undeclared;
+use crate::destination::{AddressRules, Destination, Host};
+use crate::register::{Order, Register, Source};
 
 /// Judges the exchange itself.
 pub(super) fn judge_general(rules: &AddressRules, kept: &mut Kept) {
@@ -24,7 +25,7 @@ pub(super) fn judge_general(rules: &AddressRules, kept: &mut Kept) {
         Some(_) => Vec::new(),
         None => vec![Failure::new(Reason::SourceUnknown, format!("no declared source matches {}", head.peer.address))],
     };
-    let orders = register.orders.iter().filter_map(|order| stops(order, register, source, &head.destination)).collect();
+    let orders = register.orders_against(source, &head.destination.host).into_iter().map(stopped).collect();
     let address = literal(rules, &head.destination).into_iter().collect();
     let undeclared = match kept.standings.is_empty() {
         true => undeclared(register, source, &head.destination),
@@ -54,10 +55,7 @@ pub(super) struct AtHead<'a> {
 pub(super) fn judge(at: &AtHead<'_>, candidate: &Candidate) -> Vec<(Condition, Vec<Failure>)> {
     let mut outcomes = Vec::with_capacity(9);
     if let Some(transfer) = candidate.transfer() {
-        let orders = at.register.orders.iter().filter_map(|order| {
-            let suspends = matches!(suspension(order), Some(Scope::Transfer(id)) if *id == transfer.id);
-            suspends.then(|| stopped(order))
-        });
+        let orders = at.register.orders_on_transfer(&transfer.id).map(stopped);
         outcomes.push((Condition::Order, orders.collect()));
         outcomes.push((Condition::Filing, judge_filing(at.register, transfer, at.day)));
         outcomes.push((Condition::Receipt, judge_receipt(transfer, at.day).into_iter().collect()));
@@ -76,36 +74,8 @@ pub(super) fn judge(at: &AtHead<'_>, candidate: &Candidate) -> Vec<(Condition, V
     outcomes
 }
 
-/// The scope of an order that suspends and was not lifted.
-fn suspension(order: &Order) -> Option<&Scope> {
-    match &order.action {
-        OrderAction::Suspend { scope, lifted: false } => Some(scope),
-        OrderAction::Suspend { lifted: true, .. } | OrderAction::Comply { .. } | OrderAction::Lift { .. } => None,
-    }
-}
-
 fn stopped(order: &Order) -> Failure {
     Failure::new(Reason::SuspendedByOrder, format!("{} order \"{}\"", order.authority, order.reference))
-}
-
-/// Whether an order stops the exchange itself, whatever it would leave under. An order on a recipient or country
-/// stops its hosts on every port: what an authority stops is a person, not a service.
-pub(super) fn stops(
-    order: &Order,
-    register: &Register,
-    source: Option<&Source>,
-    destination: &Destination,
-) -> Option<Failure> {
-    let applies = match suspension(order)? {
-        Scope::Everything => true,
-        Scope::Source(id) => source.is_some_and(|source| source.id == *id),
-        Scope::Recipient(id) => register.recipients_at(&destination.host).any(|recipient| recipient.id == *id),
-        Scope::Country(country) => {
-            register.recipients_at(&destination.host).any(|recipient| recipient.country == *country)
-        }
-        Scope::Transfer(_) => false,
-    };
-    applies.then(|| stopped(order))
 }
 
 /// Whether an address that stands in place of a name may be dialled.
@@ -113,54 +83,6 @@ fn literal(rules: &AddressRules, destination: &Destination) -> Option<Failure> {
     let Host::Address(address) = destination.host else { return None };
     let class = rules.check(SocketAddr::new(address, destination.port)).err()?;
     Some(Failure::new(Reason::AddressRefused, format!("{address} is a {} address", class.as_str())))
-}
-
-/// Why no candidate matches: of all that is declared for the host, that which comes nearest says it.
-///
-/// An endpoint for any host declares no host in particular, and so only counts where it fits in port and scheme.
-fn undeclared(register: &Register, source: Option<&Source>, destination: &Destination) -> Vec<Failure> {
-    let transfers = register.transfers.iter().map(|transfer| (&transfer.from, &transfer.to.endpoints));
-    let allowances = register.allowances.iter().map(|allowance| (&allowance.from, &allowance.to));
-    let near = transfers.chain(allowances).flat_map(|(from, endpoints)| {
-        let is_for_source = source.is_none_or(|source| from.includes(&source.id));
-        endpoints.iter().filter_map(move |endpoint| away(endpoint, destination, is_for_source))
-    });
-    let nearest = near.max_by_key(|failures| failures.iter().map(|failure| failure.reason).min());
-    match nearest {
-        // A destination that is declared lacks only the source, and that it is unknown is said already.
-        Some(failures) => failures,
-        None => vec![Failure::new(Reason::NoDeclaration, format!("nothing is declared for {}", destination.host))],
-    }
-}
-
-/// How far an endpoint with the right host is from the destination; `None` for another host.
-fn away(endpoint: &Endpoint, destination: &Destination, is_for_source: bool) -> Option<Vec<Failure>> {
-    let fits = endpoint.matches(destination);
-    let is_any = matches!(endpoint.host, HostPattern::Any);
-    if !endpoint.host.matches(&destination.host) || (is_any && !fits) {
-        return None;
-    }
-    let mut failures = Vec::new();
-    let declared =
-        || format!("{} on port {} is declared for {}", endpoint.scheme.as_str(), endpoint.port, endpoint.host);
-    let is_cleartext = destination.scheme == Scheme::Http && endpoint.scheme != Scheme::Http;
-    // `http://` in front of a host that is declared for TLS means port 80 without saying so: the scheme is at fault.
-    let is_implied = is_cleartext
-        && Some(destination.port) == destination.scheme.default_port()
-        && Some(endpoint.port) == endpoint.scheme.default_port();
-    let is_port = endpoint.port == destination.port && (endpoint.scheme == destination.scheme || is_cleartext);
-    if !is_port && !is_implied {
-        let detail = format!("{}, not {} on port {}", declared(), destination.scheme.as_str(), destination.port);
-        failures.push(Failure::new(Reason::PortNotDeclared, detail));
-    }
-    if is_cleartext {
-        failures.push(Failure::new(Reason::CleartextNotDeclared, format!("{}, not http", declared())));
-    }
-    if !is_for_source {
-        let detail = format!("{} is declared for other sources", endpoint.host);
-        failures.push(Failure::new(Reason::SourceNotDeclared, detail));
-    }
-    Some(failures)
 }
 
 fn method(request: &Request, candidate: &Candidate) -> Option<Failure> {

@@ -12,7 +12,7 @@
 //! | `stages.rs`, `obligations.rs` | the stages as types, from head to verdict |
 //! | `recheck.rs` | open exchanges judged again |
 //! | `candidate.rs` | the transfers and allowances that match, and which reason a refusal has |
-//! | `head.rs`, `connection.rs`, `content.rs`, `filing.rs`, `tunnel.rs` | the conditions |
+//! | `head.rs`, `undeclared.rs`, `connection.rs`, `content.rs`, `filing.rs`, `tunnel.rs` | the conditions |
 //! | `limits.rs`, `book.rs`, `calendar.rs` | the ledger of the limits |
 //! | `dry.rs`, `cases.rs` | one decision without a network; policy cases with the decision that is expected |
 
@@ -36,6 +36,7 @@ mod sentences;
 mod stages;
 mod trace;
 mod tunnel;
+mod undeclared;
 
 pub use candidate::{CandidateKind, Used};
 pub use decision::{CandidateReport, Decision, Denial, End, Stage, Verdict};

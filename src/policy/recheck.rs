@@ -9,7 +9,7 @@ use super::calendar::day_of;
 use super::candidate::Candidate;
 use super::decision::{Denial, End, Verdict};
 use super::facts::Head;
-use super::head::{AtHead, judge, stops};
+use super::head::{AtHead, judge};
 use super::limits::Ledger;
 use super::reason::Reason;
 use super::stages::admit;
@@ -46,8 +46,7 @@ impl Verdict {
         let head = &self.kept.head;
         let peer = &head.peer;
         let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref());
-        let stopped = |order| stops(order, register, source.map(|it| it.as_ref()), &head.destination).is_some();
-        if register.orders.iter().any(stopped) {
+        if !register.orders_against(source.map(AsRef::as_ref), &head.destination.host).is_empty() {
             return Err(End::CutOrder);
         }
         let Some(used) = self.used() else { return Ok(()) };

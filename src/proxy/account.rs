@@ -202,9 +202,7 @@ impl Account {
 
     /// Path segments that the patterns of the candidates spell out: the record may show them.
     fn literal_segments(&self, destination: &Destination) -> Vec<&str> {
-        let transfers = self.register.transfers.iter();
-        let here =
-            transfers.filter(|transfer| transfer.to.endpoints.iter().any(|endpoint| endpoint.matches(destination)));
+        let here = self.register.transfers_to(destination);
         here.flat_map(|transfer| transfer.requests.paths.iter().flat_map(|pattern| pattern.literal_segments()))
             .collect()
     }

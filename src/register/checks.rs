@@ -1,7 +1,9 @@
 //! What no single entry of a register can tell: entries that contradict each other, rules that could not be enforced,
 //! and transfers that would be refused whatever is sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use ipnetwork::IpNetwork;
 
 use super::compile::Declared;
 use super::fault::{Collector, Place, Problem};
@@ -40,22 +42,50 @@ fn controller(declared: &Declared, collector: &Collector<'_>) {
 }
 
 fn sources(declared: &Declared, collector: &Collector<'_>) {
-    let sources: Vec<_> = declared.sources.entries().collect();
-    for (position, (source, places)) in sources.iter().enumerate() {
-        for (earlier, first) in &sources[..position] {
-            let Some(network) = tie(earlier, source) else { continue };
-            let shared =
-                network.map_or_else(|| "a peer may prove both".to_owned(), |network| format!("both are at {network}"));
-            let message = format!(
-                "sources `{}` and `{}` cannot be told apart, {shared}; the other is at {}",
-                source.id,
-                earlier.id,
-                collector.cite(first.of("id"))
-            );
-            let hint = "give one of the two a longer prefix or another kind of proof";
-            collector.fault(places.of("networks"), Problem::new(message).hint(hint));
+    let sources: Vec<(&Source, &Places)> =
+        declared.sources.entries().map(|(source, places)| (source.as_ref(), places)).collect();
+    let alone: Vec<&Source> = sources.iter().map(|(source, _)| *source).collect();
+    for (earlier, later) in alike(&alone) {
+        let ((earlier, first), (source, places)) = (sources[earlier], sources[later]);
+        let Some(network) = tie(earlier, source) else { continue };
+        let shared =
+            network.map_or_else(|| "a peer may prove both".to_owned(), |network| format!("both are at {network}"));
+        let message = format!(
+            "sources `{}` and `{}` cannot be told apart, {shared}; the other is at {}",
+            source.id,
+            earlier.id,
+            collector.cite(first.of("id"))
+        );
+        let hint = "give one of the two a longer prefix or another kind of proof";
+        collector.fault(places.of("networks"), Problem::new(message).hint(hint));
+    }
+}
+
+/// The pairs of sources that [`tie`] might find a tie between, so that not every pair has to be looked at: those that
+/// share a network, or have none, and that neither certificate nor user tells apart.
+pub(super) fn alike(sources: &[&Source]) -> BTreeSet<(usize, usize)> {
+    type Proofs<'s> = (Option<IpNetwork>, Option<String>, Option<&'s str>);
+    let mut known: HashMap<Proofs<'_>, Vec<usize>> = HashMap::new();
+    let mut of_kinds: HashMap<(Option<IpNetwork>, bool, bool), Vec<usize>> = HashMap::new();
+    let mut pairs = BTreeSet::new();
+    for (later, source) in sources.iter().enumerate() {
+        let certificate = source.client_certificate.as_ref().map(|name| name.to_ascii_lowercase());
+        let user = source.user.as_deref();
+        let anywhere = source.networks.is_empty().then_some(None);
+        for network in source.networks.iter().copied().map(Some).chain(anywhere) {
+            let same = known.entry((network, certificate.clone(), user)).or_default();
+            pairs.extend(same.iter().map(|earlier| (*earlier, later)));
+            same.push(later);
+            // A certificate here and a user there are as many kinds of proof, and a peer may have both.
+            let (by_certificate, by_user) = (certificate.is_some(), user.is_some());
+            if by_certificate != by_user {
+                let other = of_kinds.get(&(network, by_user, by_certificate)).into_iter().flatten();
+                pairs.extend(other.map(|earlier| (*earlier, later)));
+                of_kinds.entry((network, by_certificate, by_user)).or_default().push(later);
+            }
         }
     }
+    pairs
 }
 
 /// Where one host, port and scheme is declared.
@@ -189,11 +219,14 @@ fn measures(transfer: &Transfer, places: &Places, collector: &Collector<'_>) {
     }
 }
 
-/// The sources that a transfer or allowance is for.
-pub fn sources_of<'d>(from: &'d From, declared: &'d Declared) -> impl Iterator<Item = (&'d Source, &'d Places)> {
-    declared
-        .sources
-        .entries()
-        .filter(|(source, _)| from.includes(&source.id))
-        .map(|(source, places)| (source.as_ref(), places))
+/// The sources that a transfer or allowance is for, in the order of their ids.
+pub fn sources_of<'d>(from: &From, declared: &'d Declared) -> Vec<&'d Source> {
+    match from {
+        From::Any => declared.sources.entries().map(|(source, _)| source.as_ref()).collect(),
+        From::Sources(ids) => {
+            let mut found: Vec<&Source> = ids.iter().filter_map(|id| declared.sources.value(id)).collect();
+            found.sort_by_key(|source| &source.id);
+            found
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::document::{self, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem};
 pub use super::fault::{Fault, Faults, Text};
 use super::fields::{Fields, Places, Read};
+use super::index::{Index, Lists};
 use super::scalar::{self, choice};
 use super::{Allowance, Controller, Id, Mode, ModeSetting, Processing, Recipient, Register, Source, Transfer};
 use super::{checks, orders, parties, transfers};
@@ -122,6 +123,11 @@ impl<T> Table<T> {
         }
     }
 
+    /// The entry with this id, unless it is at fault.
+    pub fn value(&self, id: &Id) -> Option<&T> {
+        self.0.get(id).and_then(|entry| entry.value.as_deref())
+    }
+
     /// The entries without fault, in the order of their ids.
     pub fn entries(&self) -> impl Iterator<Item = (&Arc<T>, &Places)> {
         self.0.values().filter_map(|entry| entry.value.as_ref().map(|value| (value, &entry.places)))
@@ -163,18 +169,28 @@ fn assemble<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>
     form.insert("orders".to_owned(), order_forms);
     form.insert("notifications".to_owned(), notification_forms);
     let (canonical, version) = canonical::version(without_empty(form));
+    let (sources, recipients) = (declared.sources.values(), declared.recipients.values());
+    let (transfers, allowances) = (declared.transfers.values(), declared.allowances.values());
+    let index = Index::of(&Lists {
+        sources: &sources,
+        recipients: &recipients,
+        transfers: &transfers,
+        allowances: &allowances,
+        orders: &orders,
+    });
     Register {
         version,
         mode: top.mode.unwrap_or(ModeSetting { mode: Mode::Enforce, until: None }),
         processings: declared.processings.entries().map(|(value, _)| (value.id.clone(), value.clone())).collect(),
-        sources: declared.sources.values(),
-        recipients: declared.recipients.values(),
-        transfers: declared.transfers.values(),
-        allowances: declared.allowances.values(),
+        sources,
+        recipients,
+        transfers,
+        allowances,
         controller: declared.controller,
         orders,
         notifications,
         canonical,
+        index,
     }
 }
 

@@ -402,7 +402,7 @@ pub enum OrderAction {
 }
 
 /// What a suspension covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// One transfer; judged by candidate.
     Transfer(Id),

@@ -1,8 +1,8 @@
 //! The register: everything that is declared, compiled into one immutable value that decisions are made from.
 //!
 //! [`document`] is the YAML as written; [`compile`] turns documents into a [`Register`] or reports every fault of every
-//! file at once; [`pattern`] matches paths and content types; [`source`] knows which source a peer is. Nothing here reads
-//! files (that is `folder.rs`) or judges an exchange (that is `policy/`).
+//! file at once; [`pattern`] matches paths and content types; [`source`] knows which source a peer is, and `lookup.rs` what
+//! is declared for it. Nothing here reads files (that is `folder.rs`) or judges an exchange (that is `policy/`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +11,6 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::destination::Host;
-
 mod canonical;
 mod checks;
 pub mod compile;
@@ -20,6 +18,11 @@ pub mod document;
 mod entries;
 pub mod fault;
 pub mod fields;
+mod index;
+#[cfg(test)]
+pub mod linear;
+mod lookup;
+mod networks;
 mod orders;
 mod parties;
 pub mod pattern;
@@ -33,6 +36,7 @@ pub use entries::{
     Allowance, Controller, Document, Endpoint, Filing, FilingStatus, From, Interception, Label, Limits, Notification,
     Order, OrderAction, Processing, Receipt, ReceiptKind, Recipient, Requests, Scope, Source, Transfer, Unread,
 };
+pub use lookup::{Near, Permission};
 
 /// An id as written: `[a-z0-9][a-z0-9-]*`, unique within its kind, never `any`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,18 +120,13 @@ pub struct Register {
     pub notifications: Vec<Notification>,
     /// The document that the version is the digest of: RFC 8785 JSON.
     pub canonical: Arc<str>,
+    /// Where each of these is found.
+    index: index::Index,
 }
 
 impl Register {
     /// The zone that days are counted in; UTC without a controller.
     pub fn time_zone(&self) -> TimeZone {
         self.controller.as_ref().map_or(TimeZone::UTC, |controller| controller.time_zone.clone())
-    }
-
-    /// The recipients one of whose endpoints has this host, whatever the port and scheme.
-    pub fn recipients_at<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<Recipient>> {
-        self.recipients
-            .iter()
-            .filter(|recipient| recipient.endpoints.iter().any(|endpoint| endpoint.host.matches(host)))
     }
 }

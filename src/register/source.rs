@@ -33,25 +33,39 @@ impl Register {
     /// more than one.
     pub fn source_of(&self, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<&Arc<Source>> {
         let address = address.to_canonical();
-        let mut best: Option<(Proof, &Arc<Source>)> = None;
+        let mut best: Option<(Proof, u32)> = None;
         let mut equal = false;
-        for source in &self.sources {
-            let Some(proof) = prove(source, address, certificate, user) else { continue };
-            match best.map_or(Ordering::Greater, |(least, _)| proof.cmp(&least)) {
+        let mut consider =
+            |proof: Proof, source: u32| match best.map_or(Ordering::Greater, |(least, _)| proof.cmp(&least)) {
                 Ordering::Greater => (best, equal) = (Some((proof, source)), false),
                 Ordering::Equal => equal = true,
                 Ordering::Less => {}
+            };
+        for claimed in self.index.proofs.claimed(certificate, user) {
+            let longest = || self.index.proofs.networks.prefix_of(claimed, address);
+            if let Some(proof) = prove(&self.sources[claimed as usize], longest, certificate, user) {
+                consider(proof, claimed);
             }
         }
-        best.filter(|_| !equal).map(|(_, source)| source)
+        if let Some((prefix, owners)) = self.index.proofs.networks.content_at(address) {
+            owners.iter().for_each(|[owner]| consider(Proof { kinds: 1, prefix: Some(prefix) }, *owner));
+        }
+        best.filter(|_| !equal).map(|(_, source)| &self.sources[source as usize])
     }
 }
 
-fn prove(source: &Source, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<Proof> {
+/// How a source is proved; `None` where something that is written does not match. `longest` is the prefix of its longest
+/// network at the peer's address.
+fn prove(
+    source: &Source,
+    longest: impl FnOnce() -> Option<u8>,
+    certificate: &[String],
+    user: Option<&str>,
+) -> Option<Proof> {
     let mut proof = Proof { kinds: 0, prefix: None };
     if !source.networks.is_empty() {
         proof.kinds += 1;
-        proof.prefix = Some(longest_prefix(&source.networks, address)?);
+        proof.prefix = Some(longest()?);
     }
     if let Some(wanted) = &source.client_certificate {
         proof.kinds += 1;
@@ -64,10 +78,6 @@ fn prove(source: &Source, address: IpAddr, certificate: &[String], user: Option<
     }
     // A source without any proof is a fault of the register; it must not match everybody.
     (proof.kinds > 0).then_some(proof)
-}
-
-fn longest_prefix(networks: &[IpNetwork], address: IpAddr) -> Option<u8> {
-    networks.iter().filter(|network| network.contains(address)).map(IpNetwork::prefix).max()
 }
 
 /// A network at which two sources stay equal for some peer: as many kinds of proof, nothing that tells their proofs

@@ -10,6 +10,8 @@ use crate::destination::{HostPattern, Scheme};
 
 /// Checks every pair of a source and a destination that a transfer or an allowance joins.
 pub fn check(declared: &Declared, collector: &Collector<'_>) {
+    let all = declared.sources.entries().map(|(source, _)| source.as_ref());
+    let decided: Vec<&Source> = all.filter(|source| source.interception != Interception::Allowed).collect();
     for (transfer, places) in declared.transfers.entries() {
         let joint = Joint {
             what: "a transfer",
@@ -17,6 +19,7 @@ pub fn check(declared: &Declared, collector: &Collector<'_>) {
             endpoints: &transfer.to.endpoints,
             places,
             declared,
+            decided: &decided,
             collector,
         };
         joint.conflicts();
@@ -29,6 +32,7 @@ pub fn check(declared: &Declared, collector: &Collector<'_>) {
             endpoints: &allowance.to,
             places,
             declared,
+            decided: &decided,
             collector,
         };
         joint.conflicts();
@@ -46,6 +50,8 @@ struct Joint<'d> {
     endpoints: &'d [Endpoint],
     places: &'d Places,
     declared: &'d Declared,
+    /// The sources that say something else than `allowed`. Few do, and only these can contradict a destination.
+    decided: &'d [&'d Source],
     collector: &'d Collector<'d>,
 }
 
@@ -53,20 +59,37 @@ struct Joint<'d> {
 const REQUEST_RULES: [&str; 4] = ["requests", "limits.min_interval", "limits.max_per_day", "limits.max_body"];
 
 impl<'d> Joint<'d> {
-    /// Each source with each destination that needs interception to be read.
-    fn pairs(&self) -> impl Iterator<Item = (&'d Source, &'d Endpoint)> {
-        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Https);
-        sources_of(self.from, self.declared)
-            .flat_map(move |(source, _)| endpoints.clone().map(move |endpoint| (source, endpoint)))
+    /// The destinations that need interception to be read.
+    fn encrypted(&self) -> impl Iterator<Item = &'d Endpoint> + Clone {
+        self.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Https)
+    }
+
+    /// Those of its sources that say something else than `allowed`.
+    fn decided(&self) -> Vec<&'d Source> {
+        match self.from {
+            From::Any => self.decided.to_vec(),
+            From::Sources(_) => {
+                let sources = sources_of(self.from, self.declared).into_iter();
+                sources.filter(|source| source.interception != Interception::Allowed).collect()
+            }
+        }
     }
 
     fn tunnel(&self) -> Option<(&'d Source, &'d Endpoint)> {
-        self.pairs()
-            .find(|(source, endpoint)| [source.interception, endpoint.interception].contains(&Interception::Never))
+        let never = self.encrypted().any(|endpoint| endpoint.interception == Interception::Never);
+        let sources = if never { sources_of(self.from, self.declared) } else { self.decided() };
+        let pairs = sources.iter().flat_map(|source| self.encrypted().map(move |endpoint| (*source, endpoint)));
+        let is_tunnel = |(source, endpoint): &(&Source, &Endpoint)| {
+            [source.interception, endpoint.interception].contains(&Interception::Never)
+        };
+        pairs.into_iter().find(is_tunnel)
     }
 
     fn conflicts(&self) {
-        for (source, endpoint) in self.pairs() {
+        let decided = self.decided();
+        for (source, endpoint) in
+            decided.iter().flat_map(|source| self.encrypted().map(move |endpoint| (*source, endpoint)))
+        {
             let (required, never) = match (source.interception, endpoint.interception) {
                 (Interception::Required, Interception::Never) => {
                     (format!("source `{}`", source.id), format!("`{}`", endpoint.host))
@@ -136,7 +159,8 @@ impl<'d> Joint<'d> {
                 self.collector.fault(place, Problem::new(message).hint("give it an allowance of its own"));
             }
         }
-        for (source, _) in sources_of(self.from, self.declared).filter(|(source, _)| !source.carries.is_empty()) {
+        let sources = sources_of(self.from, self.declared).into_iter();
+        for source in sources.filter(|source| !source.carries.is_empty()) {
             let message = format!("`unread` is never for a source with `carries`, and `{}` is one", source.id);
             self.collector
                 .fault(self.places.of("from"), Problem::new(message).hint("list the other sources in `from`"));
