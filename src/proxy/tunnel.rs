@@ -189,13 +189,21 @@ impl Flow<'_> {
     async fn run(&mut self, hello: &[u8], early: &[u8]) -> End {
         let Some((_, progress)) = self.guard.sending() else { return End::Shutdown };
         progress.begin();
-        if let Err(end) = self.shake_hands(hello, &progress).await {
-            return end;
-        }
-        match self.up(early, &progress).await {
+        let cut = self.guard.cut();
+        let greeted = tokio::select! {
+            greeted = self.greet(hello, early, &progress) => greeted,
+            // A recipient that says nothing holds up no order, no end of a validity and no stop.
+            end = cut => Err(end),
+        };
+        match greeted {
             Ok(()) => self.relay(&progress).await,
             Err(end) => end,
         }
+    }
+
+    async fn greet(&mut self, hello: &[u8], early: &[u8], progress: &Progress) -> Result<(), End> {
+        self.shake_hands(hello, progress).await?;
+        self.up(early, progress).await
     }
 
     /// Sends the ClientHello and reads which version the recipient chose; only then further bytes of the client pass.
