@@ -1,6 +1,10 @@
 //! The corridor from outside: what the recipient saw, what the client was told, what is on record.
 
+#![allow(clippy::panic, reason = "a test that cannot go on says why")]
+
 mod support;
+#[path = "corridor/unrecorded.rs"]
+mod unrecorded;
 
 use bytes::Bytes;
 use http::Request;

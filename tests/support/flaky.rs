@@ -1,4 +1,4 @@
-//! The real folder of the log, which runs out of room or fails to sync when a test says so.
+//! The real folder of the log, which runs out of room, fails to sync or does not come back from it when a test says so.
 //!
 //! It never grants room far ahead, so that running out is felt by the next record and not a megabyte later.
 
@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tasrih::audit::storage::{Folder, Segment, Storage};
 
@@ -20,6 +21,7 @@ pub struct Flaky {
 struct Faults {
     no_room: AtomicBool,
     no_sync: AtomicBool,
+    held: AtomicBool,
 }
 
 impl Flaky {
@@ -37,6 +39,11 @@ impl Flaky {
     /// From now on syncs fail.
     pub fn no_sync(&self) {
         self.faults.no_sync.store(true, Ordering::Release);
+    }
+
+    /// From now on syncs do not return, or they do again.
+    pub fn hold(&self, held: bool) {
+        self.faults.held.store(held, Ordering::Release);
     }
 
     fn folder(&self) -> &Folder {
@@ -101,6 +108,9 @@ impl Segment for FlakySegment {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        while self.faults.held.load(Ordering::Acquire) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         match self.faults.no_sync.load(Ordering::Acquire) {
             true => Err(io::Error::other("the disk does not answer")),
             false => self.segment.sync(),
