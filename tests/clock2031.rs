@@ -1,7 +1,18 @@
 //! Nothing depends on today's date: the shipped policies and their cases with the machine's clock in 2031, and the proxy
-//! over a midnight and over the end of a filing's last day.
+//! over a midnight and over the end of a filing's last day. `steps`: the wall clock is set. `days`: days of 23 and 25 hours.
+//! `validity`: what is under way when a filing ends, and what begins.
 
+#![allow(clippy::panic, reason = "a test that cannot go on says why")]
+
+#[path = "clock2031/days.rs"]
+mod days;
+#[path = "clock2031/house.rs"]
+mod house;
+#[path = "clock2031/steps.rs"]
+mod steps;
 mod support;
+#[path = "clock2031/validity.rs"]
+mod validity;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,8 +1,8 @@
 //! The proxy as an operator has it: the real process, real signals, real sockets, real files.
 //!
 //! `reload`: SIGHUP. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
-//! is replaced. `manager`: what systemd is told. `log`: what is logged, and what never is. `unit`: the sandbox of
-//! `deploy/`. `rollout`: the authority on its way to the devices, and `browser`: what
+//! is replaced. `clock`: a restart with the clock behind. `manager`: what systemd is told. `log`: what is logged, and what
+//! never is. `unit`: the sandbox of `deploy/`. `rollout`: the authority on its way to the devices, and `browser`: what
 //! Chromium makes of a refusal. `doctor` and `probe`: the two commands that look at
 //! a live installation. The process and its recipients stand in `ground`.
 
@@ -10,6 +10,8 @@
 
 #[path = "operate/browser.rs"]
 mod browser;
+#[path = "operate/clock.rs"]
+mod clock;
 #[path = "operate/doctor.rs"]
 mod doctor;
 #[path = "operate/ground.rs"]
