@@ -158,7 +158,9 @@ where
     A: Future<Output = Response<ReplyBody>>,
 {
     let is_connect = request.method() == Method::CONNECT;
-    let mut response = answer(request.map(|incoming| Upload::begin(incoming, turns.clone()))).await;
+    // In a room of its own: hyper sets aside the whole size of this future with each connection, and most of them rest.
+    let answering = Box::pin(answer(request.map(|incoming| Upload::begin(incoming, turns.clone()))));
+    let mut response = answering.await;
     match (is_connect, response.status().is_success()) {
         (true, true) => turns.hand_over(),
         // What was sent ahead of our answer is no request.

@@ -241,8 +241,13 @@ impl Process {
         text
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process has a positive id");
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process has a positive id");
         kill_process(id, signal).expect("our own child takes signals");
     }
 
