@@ -10,6 +10,7 @@ use crate::config::{ClientCertificates, Listener, ListenerTls, Settings};
 use crate::proxy::accept::Listening;
 use crate::service::Sockets;
 use crate::tls::ProxyAcceptor;
+use crate::tls::issue::now;
 use crate::tls::listener::{ClientFiles, Files};
 
 /// Every socket of a proxy, bound, with the addresses that were really taken.
@@ -70,7 +71,15 @@ pub fn files(tls: &ListenerTls) -> Files {
 fn secure(listener: &Listener) -> Result<Option<Arc<ProxyAcceptor>>, StartFault> {
     let Some(tls) = &listener.tls else { return Ok(None) };
     match ProxyAcceptor::load(&files(tls)) {
-        Ok(acceptor) => Ok(Some(Arc::new(acceptor))),
+        Ok(acceptor) => {
+            if acceptor.facts().not_after < now() {
+                tracing::warn!(
+                    listener = listener.name,
+                    "the listener's certificate has ended: clients will refuse it"
+                );
+            }
+            Ok(Some(Arc::new(acceptor)))
+        }
         Err(source) => Err(StartFault::ListenerTls { name: listener.name.clone(), source }),
     }
 }

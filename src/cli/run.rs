@@ -116,7 +116,7 @@ async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition
     let running = match started {
         Ok(running) => running,
         Err(fault) => {
-            eprintln!("tasrih: {}", told(&fault));
+            tracing::error!(fault = told(&fault), "the proxy does not start");
             return if fault.is_integrity() { REFUSED } else { UNREADABLE };
         }
     };

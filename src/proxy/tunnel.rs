@@ -233,6 +233,10 @@ impl Flow<'_> {
 
     /// Moves bytes both ways until both sides ended, a limit is reached or the proxy stops. Neither direction waits for
     /// the other.
+    ///
+    /// When the proxy is told to stop, a tunnel has all of `limits.drain`, also one in which nothing moves: unread, one that
+    /// stands idle cannot be told from one whose client waits for an answer. Who spoke last does not tell either, since
+    /// session tickets and HTTP/2's acknowledgements come from the recipient before it answers.
     async fn relay(&mut self, progress: &Progress) -> End {
         let (client_reads, client_writes) = tokio::io::split(&mut self.client);
         let (recipient_reads, recipient_writes) = self.recipient.split();
