@@ -55,8 +55,13 @@ impl Descriptors {
 
     /// How many are wanted for so many connections, where there are fewer.
     pub fn wanted_for(self, connections: usize) -> Option<u64> {
-        let wanted = (connections as u64).saturating_mul(OF_A_CONNECTION).saturating_add(2 * RESERVE);
+        let wanted = Descriptors::wanted(connections);
         (wanted > self.limit).then_some(wanted)
+    }
+
+    /// How many are wanted for so many connections.
+    pub fn wanted(connections: usize) -> u64 {
+        (connections as u64).saturating_mul(OF_A_CONNECTION).saturating_add(2 * RESERVE)
     }
 
     fn reserve(self) -> u64 {

@@ -42,7 +42,7 @@ recipients:
   - id: ministry
     name: Ministry
     country: FR
-    destinations: [{host: plain.example, scheme: http, port: {port:plain.example}}]
+    destinations: [{host: plain.example, scheme: http, port: {port:plain.example}}, {host: tls.example}]
 transfers:
   - id: frames
     processing: cctv

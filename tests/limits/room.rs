@@ -93,6 +93,33 @@ async fn an_address_may_ask_so_often_and_no_more() {
     assert!(statuses.contains(&503), "{statuses:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_cache_and_queue_shows_its_size_and_its_limit() {
+    let house = house(|_| ()).await;
+    let mut client = house.raw(UPLOADER).await;
+    sends_a_frame(&house, &mut client).await;
+    let get = head(&house, "/cctv/cam1", 0, "").replace("POST", "GET");
+    client.send(get).await;
+    assert_eq!(client.reply().await.expect("a reply").status, 403);
+    let scrape = house.metrics().await;
+    // What is open now: a client of one address, a connection to the recipient, a kind of denial.
+    for (size, limit, least) in [
+        ("tasrih_connections_open", "tasrih_connections_limit", 1),
+        ("tasrih_peer_addresses", "tasrih_peer_addresses_limit", 1),
+        ("tasrih_idle_connections", "tasrih_idle_connections_limit", 1),
+        ("tasrih_folded_kinds", "tasrih_folded_kinds_limit", 1),
+        ("tasrih_held_bytes", "tasrih_held_limit_bytes", 0),
+        ("tasrih_spool_jobs", "tasrih_spool_jobs_limit", 0),
+        ("tasrih_record_queue_length", "tasrih_record_queue_limit", 0),
+        ("tasrih_leaf_cache_entries", "tasrih_leaf_cache_limit", 0),
+        ("tasrih_resolver_questions", "tasrih_resolver_questions_limit", 0),
+        ("process_open_fds", "process_max_fds", 1),
+    ] {
+        let (taken, most) = (series(&scrape, size, &[]), series(&scrape, limit, &[]));
+        assert!((least..=most).contains(&taken) && most > 0, "{size} is {taken}, {limit} is {most}");
+    }
+}
+
 /// A small file system over a folder, for as long as this value lives.
 struct Small(PathBuf);
 

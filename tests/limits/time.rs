@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use super::support::stand::Stand;
-use super::support::wire::dial;
+use super::support::wire::{dial, tls_as};
 use super::support::{FRAME, Plan, UPLOADER, reason_of, series};
 use super::{HOST, REGISTER, head, house, picture, says, sends_a_frame};
 
@@ -72,6 +72,31 @@ async fn a_refused_client_may_send_its_body_to_the_end_and_then_read_why() {
     stream.read_to_string(&mut reply).await.expect("an end, and no reset");
     assert!(reply.starts_with("HTTP/1.1 403"), "{reply}");
     assert!(reply.contains("path-not-declared"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_an_intercepted_connection_too() {
+    let house = house(|_| ()).await;
+    const SIZE: usize = 3 << 20;
+    let mut outer = dial(UPLOADER, house.proxy()).await;
+    outer.write_all(b"CONNECT tls.example:443 HTTP/1.1\r\nhost: tls.example:443\r\n\r\n").await.expect("taken");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(outer.read_u8().await.expect("an answer"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200"));
+    let mut inner = tls_as(outer, "tls.example").await.expect("a handshake");
+    let request = format!("POST /elsewhere HTTP/1.1\r\nhost: tls.example\r\ncontent-length: {SIZE}\r\n\r\n");
+    inner.write_all(request.as_bytes()).await.expect("taken");
+    for part in picture(SIZE).chunks(64 << 10) {
+        inner.write_all(part).await.expect("nothing of a body is answered by a reset");
+        sleep(ms(2)).await;
+    }
+    inner.flush().await.expect("taken");
+    let mut reply = String::new();
+    inner.read_to_string(&mut reply).await.expect("an end, and no reset");
+    assert!(reply.starts_with("HTTP/1.1 403") && reply.contains("path-not-declared"), "{reply}");
+    assert_eq!(house.decisions().iter().map(reason_of).collect::<Vec<_>>(), ["path-not-declared"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

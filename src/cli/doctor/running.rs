@@ -13,6 +13,7 @@ use super::{Line, clients};
 use crate::audit;
 use crate::config::Settings;
 use crate::demo::uploader::{Reply, Uploader};
+use crate::descriptors::Descriptors;
 use crate::register::Register;
 use crate::tls::Trust;
 
@@ -21,8 +22,6 @@ use crate::tls::Trust;
 const UNDECLARED: &str = "tasrih-doctor.invalid:443";
 /// The proxy answers within this time, or it hangs.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Descriptors beside those of connections: log, listeners, spool, runtime.
-const SPARE_DESCRIPTORS: f64 = 100.0;
 /// What `run` needs to be told again.
 const START: &str = "start it (`systemctl start tasrih`), or name its listeners with --proxy and --admin";
 
@@ -78,9 +77,8 @@ fn descriptors(settings: &Settings, metrics: &str) -> Line {
     let (Some(open), Some(most)) = (value(metrics, "process_open_fds"), value(metrics, "process_max_fds")) else {
         return Line::warning("descriptors", "the metrics do not tell them", "see that /proc is mounted");
     };
-    // A client's connection, and one to the recipient.
-    let places = u32::try_from(settings.limits.connections).unwrap_or(u32::MAX);
-    let wanted = f64::from(places) * 2.0 + SPARE_DESCRIPTORS;
+    let places = settings.limits.connections;
+    let wanted = f64::from(u32::try_from(Descriptors::wanted(places)).unwrap_or(u32::MAX));
     let found = format!("{open} of {most} open");
     let remedy = || format!("set LimitNOFILE={wanted}, or lower `limits.connections` ({places})");
     if open > most * 0.9 {
