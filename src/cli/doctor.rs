@@ -1,18 +1,21 @@
 //! `tasrih doctor`: whether an installation is well, one line a question, each with what is to be done.
 //!
 //! It looks at the files as they lie (`files`), at the machine (`machine`), at the running proxy (`running`), to
-//! which it sends one CONNECT that must be refused, and for clients that distrust it (`clients`). It changes nothing and takes no lock.
+//! which it sends one CONNECT that must be refused, for what must pass (`passing`), and for clients that distrust it (`clients`). It changes nothing and takes no lock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::installation::Installation;
 use super::{FINDINGS, FINE, UNREADABLE};
+use crate::config::Settings;
 
 mod clients;
 mod files;
 mod machine;
+mod passing;
 mod running;
 
 /// Look at a live installation and say what is wrong with it
@@ -91,16 +94,25 @@ fn examine(arguments: &Arguments) -> Result<Vec<Line>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|fault| format!("no runtime: {fault}"))?;
     let (mut lines, register) = files::examine(&arguments.installation, &settings);
+    let register = register.map(Arc::new);
     lines.extend(machine::examine(&settings));
     runtime.block_on(async {
-        lines.push(machine::resolver(&settings, register.as_ref()).await);
-        let proxy = reachable(arguments.proxy.unwrap_or(settings.listeners[0].bind));
+        lines.push(machine::resolver(&settings, register.as_deref()).await);
+        lines.push(passing::transfer(&settings, register.as_ref()).await);
+        let proxy = reachable(arguments.proxy.unwrap_or_else(|| plain_listener(&settings)));
         let admin = reachable(arguments.admin.unwrap_or(settings.admin));
-        lines.extend(running::examine(&settings, register.as_ref(), proxy, admin).await);
+        lines.extend(running::examine(&settings, register.as_deref(), proxy, admin).await);
+        lines.push(passing::served(&settings, proxy).await);
     });
     // A name service that does not answer has told enough.
     runtime.shutdown_background();
     Ok(lines)
+}
+
+/// The first listener that is spoken to without TLS; where there is none, the first.
+fn plain_listener(settings: &Settings) -> SocketAddr {
+    let plain = settings.listeners.iter().find(|listener| listener.tls.is_none());
+    plain.unwrap_or(&settings.listeners[0]).bind
 }
 
 /// A listener on all addresses is reached on this machine under the loopback one.

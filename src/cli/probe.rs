@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Id of the recipient
     #[arg(value_name = "RECIPIENT")]
     recipient: String,
+    /// A host to look at where a `*.suffix` is declared
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    host: Option<Host>,
     #[command(flatten)]
     installation: Installation,
     /// Print JSON
@@ -48,31 +51,31 @@ struct Report {
 
 /// One declared destination.
 #[derive(Serialize)]
-struct Looked {
-    destination: String,
+pub(super) struct Looked {
+    pub(super) destination: String,
     /// Why nothing could be looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
     /// Time that resolving took; absent for an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolved_ms: Option<u64>,
-    addresses: Vec<Address>,
+    pub(super) addresses: Vec<Address>,
     /// What the register would decide now, for each transfer to this destination and each of its sources.
-    verdicts: Vec<Verdict>,
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 /// One address of a destination.
 #[derive(Serialize)]
-struct Address {
+pub(super) struct Address {
     address: IpAddr,
     class: &'static str,
     /// Why the proxy would not send there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connected_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'static str>,
+    pub(super) tls: Option<&'static str>,
     chain: Vec<Certificate>,
     /// Whether the recipient's key is a declared pin; absent where none is declared.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +83,11 @@ struct Address {
 }
 
 impl Address {
+    /// Whether an exchange could be sent there.
+    pub(super) fn is_well(&self) -> bool {
+        self.fault.is_none() && self.pin_matches != Some(false)
+    }
+
     fn failed(self, fault: String) -> Address {
         Address { fault: Some(fault), ..self }
     }
@@ -87,10 +95,7 @@ impl Address {
 
 impl Report {
     fn is_fine(&self) -> bool {
-        self.destinations.iter().all(|looked| {
-            looked.fault.is_none()
-                && looked.addresses.iter().all(|address| address.fault.is_none() && address.pin_matches != Some(false))
-        })
+        self.destinations.iter().all(|looked| looked.fault.is_none() && looked.addresses.iter().all(Address::is_well))
     }
 }
 
@@ -115,13 +120,14 @@ fn probe(arguments: &Arguments) -> Result<Report, String> {
     let settings = arguments.installation.settings()?;
     let register = Arc::new(arguments.installation.compile(settings.limits.hold)?.register);
     let recipient = find(&register, &arguments.recipient)?;
+    let endpoints = endpoints(&recipient, arguments.host.as_ref())?;
     let eyes = Eyes::new(&settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|fault| format!("no runtime: {fault}"))?;
     let destinations = runtime.block_on(async {
         let mut looked = Vec::new();
-        for endpoint in &recipient.endpoints {
-            looked.push(eyes.look_at(&register, &recipient, endpoint).await);
+        for endpoint in endpoints {
+            looked.push(eyes.look_at(&register, &recipient, endpoint, arguments.host.as_ref()).await);
         }
         looked
     });
@@ -132,6 +138,23 @@ fn probe(arguments: &Arguments) -> Result<Report, String> {
         country: recipient.country.to_string(),
         destinations,
     })
+}
+
+fn host(text: &str) -> Result<Host, String> {
+    Host::parse(text).map_err(|fault| fault.to_string())
+}
+
+/// The destinations to look at: those that a named host belongs to, or all.
+fn endpoints<'a>(recipient: &'a Recipient, host: Option<&Host>) -> Result<Vec<&'a Endpoint>, String> {
+    let fits = |endpoint: &&Endpoint| host.is_none_or(|host| endpoint.host.matches(host));
+    let found: Vec<&Endpoint> = recipient.endpoints.iter().filter(fits).collect();
+    match (found.is_empty(), host) {
+        (true, Some(host)) => {
+            let declared: Vec<String> = recipient.endpoints.iter().map(|one| format!("`{}`", one.host)).collect();
+            Err(format!("`{host}` is no destination of `{}`; declared are {}", recipient.id, declared.join(", ")))
+        }
+        _ => Ok(found),
+    }
 }
 
 fn find(register: &Register, id: &str) -> Result<Arc<Recipient>, String> {
@@ -147,7 +170,7 @@ fn find(register: &Register, id: &str) -> Result<Arc<Recipient>, String> {
 }
 
 /// What looking needs: the same resolver, rules and roots that the proxy has.
-struct Eyes {
+pub(super) struct Eyes {
     resolver: StaticHosts,
     rules: AddressRules,
     trust: Trust,
@@ -155,7 +178,7 @@ struct Eyes {
 }
 
 impl Eyes {
-    fn new(settings: &Settings) -> Result<Eyes, String> {
+    pub(super) fn new(settings: &Settings) -> Result<Eyes, String> {
         let listeners = settings.listeners.iter().map(|listener| listener.bind);
         Ok(Eyes {
             resolver: StaticHosts {
@@ -171,10 +194,20 @@ impl Eyes {
         })
     }
 
-    async fn look_at(&self, register: &Arc<Register>, recipient: &Recipient, endpoint: &Endpoint) -> Looked {
-        let HostPattern::Exact(host) = &endpoint.host else {
-            let shown = format!("{}://{}:{}", endpoint.scheme.as_str(), endpoint.host, endpoint.port);
-            return Looked::failed(shown, "a wildcard names no host that could be looked at");
+    /// Looks at one destination; `named` is the host to look at where a wildcard is declared.
+    pub(super) async fn look_at(
+        &self,
+        register: &Arc<Register>,
+        recipient: &Recipient,
+        endpoint: &Endpoint,
+        named: Option<&Host>,
+    ) -> Looked {
+        let host = match (&endpoint.host, named) {
+            (HostPattern::Exact(host), _) | (_, Some(host)) => host,
+            (HostPattern::Suffix(_) | HostPattern::Any, None) => {
+                let shown = format!("{}://{}:{}", endpoint.scheme.as_str(), endpoint.host, endpoint.port);
+                return Looked::failed(shown, "a wildcard names no host to look at; name one with --host");
+            }
         };
         let destination = Destination { scheme: endpoint.scheme, host: host.clone(), port: endpoint.port };
         let begun = Instant::now();

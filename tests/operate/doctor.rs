@@ -97,7 +97,7 @@ async fn it_tells_what_runs_from_what_is_written() {
     process.ended().await;
     let (code, lines) = doctor(&ground, at).await;
     assert_eq!(code, Some(1));
-    for check in ["running", "metrics", "refusal"] {
+    for check in ["running", "metrics", "refusal", "served"] {
         assert_eq!(line(&lines, check)["level"], "fault", "{check}: {lines:#?}");
     }
 }
@@ -112,4 +112,47 @@ async fn another_state_folder_is_noticed() {
     // The files of one installation, and the process of another: its record is not in this log.
     let (code, lines) = doctor(&other, at).await;
     assert_eq!((code, &line(&lines, "refusal")["level"]), (Some(1), &Value::from("fault")), "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_pass_is_told_without_a_byte_or_a_record() {
+    let ground = Ground::lay("PT5S").await;
+    let mut process = Process::spawn(ground.run(), ground.folder.path());
+    let at = process.ready().await;
+    let before = ground.records().len();
+    let (_, lines) = doctor(&ground, at).await;
+    let found = line(&lines, "passing")["found"].as_str().expect("text");
+    assert!(found.starts_with("cctv-to-a from cameras would pass"), "{found}");
+    assert_eq!(line(&lines, "served")["level"], "ok", "{lines:#?}");
+    assert_eq!(ground.records().len(), before + 1, "the CONNECT that must be refused, and nothing else");
+    for recipient in [&ground.plain, &ground.intake, &ground.tunnel] {
+        assert!(recipient.requests().is_empty(), "nothing was sent");
+    }
+
+    // With the first recipient gone another transfer stands for all: the pinned one, over TLS.
+    let policy = fs::read_to_string(ground.path("policies/cctv.yaml")).expect("a policy");
+    let without_a = policy.replace("ref: A-GC-1/2023, status: granted", "ref: A-GC-1/2023, status: filed");
+    fs::write(ground.path("policies/cctv.yaml"), &without_a).expect("written");
+    let (_, lines) = doctor(&ground, at).await;
+    let found = line(&lines, "passing")["found"].as_str().expect("text");
+    assert!(found.starts_with("cctv-to-b from cameras would pass") && found.contains("TLS 1.3"), "{found}");
+
+    // No filing is granted: each transfer is named with its reason.
+    fs::write(ground.path("policies/cctv.yaml"), policy.replace("status: granted", "status: filed")).expect("written");
+    let (code, lines) = doctor(&ground, at).await;
+    let passing = line(&lines, "passing");
+    assert_eq!((code, &passing["level"]), (Some(1), &Value::from("fault")), "{lines:#?}");
+    let found = passing["found"].as_str().expect("text");
+    for wanted in ["cctv-to-a: filing-not-granted", "cctv-to-b: filing-not-granted", "cctv-to-t: filing-not-granted"] {
+        assert!(found.contains(wanted), "{found}");
+    }
+
+    // The next authority is made and the proxy does not know it yet.
+    fs::write(ground.path("policies/cctv.yaml"), policy).expect("written");
+    let mut rotate = std::process::Command::new(env!("CARGO_BIN_EXE_tasrih"));
+    rotate.args(["ca", "rotate", "--certs"]).arg(ground.folder.path());
+    assert!(output(rotate).await.status.success());
+    let (code, lines) = doctor(&ground, at).await;
+    assert_eq!((code, &line(&lines, "served")["level"]), (Some(0), &Value::from("warning")), "{lines:#?}");
+    assert!(line(&lines, "CA")["found"].as_str().is_some_and(|found| found.contains("is to follow it")), "{lines:#?}");
 }

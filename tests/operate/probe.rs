@@ -78,3 +78,29 @@ async fn only_declared_recipients_at_addresses_that_may_be_dialled_are_looked_at
     assert_eq!(looked["verdicts"][0]["reason"], "address-refused", "{report:#}");
     assert_eq!(ground.plain.connections(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_below_a_wildcard_is_looked_at_where_it_is_named() {
+    let ground = Ground::lay("PT5S").await;
+    let policy = fs::read_to_string(ground.path("policies/cctv.yaml")).expect("a policy");
+    let below = policy.replace("host: intake.ministry-b.example,", "host: \"*.ministry-b.example\",");
+    fs::write(ground.path("policies/cctv.yaml"), below).expect("written");
+    let (code, report) = probe(&ground, "ministry-b").await;
+    assert_eq!(code, Some(1), "{report:#}");
+    assert!(report["destinations"][0]["fault"].as_str().is_some_and(|fault| fault.contains("--host")), "{report:#}");
+
+    let named = |host: &'static str| output(ground.command(&["probe", "ministry-b", "--json", "--host", host]));
+    let looked = named("intake.ministry-b.example").await;
+    let report: Value = serde_json::from_slice(&looked.stdout).expect("JSON");
+    assert_eq!(looked.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["destinations"][0]["addresses"][0]["pin_matches"], true, "{report:#}");
+    assert_eq!(report["destinations"][0]["verdicts"][0]["transfer"], "cctv-to-b", "{report:#}");
+
+    // The suffix itself is not below it, and nothing is resolved for what is not declared.
+    for other in ["ministry-b.example", "intake.ministry-c.example"] {
+        let refused = named(other).await;
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains("is no destination of `ministry-b`; declared are `*.ministry-b.example`"), "{told}");
+    }
+}

@@ -107,9 +107,16 @@ fn authority(settings: &Settings) -> Vec<Line> {
             let end = Timestamp::try_from(authority.facts().not_after).unwrap_or(Timestamp::MAX);
             let left = end.duration_since(SystemClock::default().wall()).as_hours().div_euclid(24);
             let found = format!("{} is valid for {left} more days", authority.facts().subject);
-            match left < ENDING_DAYS {
-                true => Line::warning("CA", found, "make the next authority now, and let clients trust both"),
-                false => Line::ok("CA", found),
+            match (left < ENDING_DAYS, authority.next()) {
+                (true, None) => {
+                    Line::warning("CA", found, "`tasrih ca rotate` makes the next one; clients of either pass")
+                }
+                (true, Some(_)) => {
+                    let remedy = "when no client is missed any more: `tasrih ca rotate --finish`, and restart";
+                    Line::warning("CA", format!("{found}; the next one is published besides"), remedy)
+                }
+                (false, Some(next)) => Line::ok("CA", format!("{found}; {} is to follow it", next.subject)),
+                (false, None) => Line::ok("CA", found),
             }
         }
     });

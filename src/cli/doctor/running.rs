@@ -23,7 +23,7 @@ const UNDECLARED: &str = "tasrih-doctor.invalid:443";
 /// The proxy answers within this time, or it hangs.
 const ANSWER: Duration = Duration::from_secs(10);
 /// What `run` needs to be told again.
-const START: &str = "start it (`systemctl start tasrih`), or name its listeners with --proxy and --admin";
+pub(super) const START: &str = "start it (`systemctl start tasrih`), or name its listeners with --proxy and --admin";
 
 pub(super) async fn examine(
     settings: &Settings,
@@ -142,7 +142,7 @@ fn is_recorded(state: &Path, id: &str) -> bool {
 }
 
 /// One page of the admin listener. A server must take the absolute form that a proxy is asked in (RFC 9112 §3.2.2).
-async fn ask(admin: SocketAddr, page: &str) -> Result<Reply, String> {
+pub(super) async fn ask(admin: SocketAddr, page: &str) -> Result<Reply, String> {
     let request =
         Request::get(format!("http://{admin}{page}")).body(Bytes::new()).map_err(|fault| fault.to_string())?;
     match timeout(ANSWER, client(admin)?.send(request)).await {

@@ -17,16 +17,16 @@ use crate::register::{Recipient, Register, Source, Transfer};
 
 /// One answer of the register.
 #[derive(Serialize)]
-pub(super) struct Verdict {
-    pub(super) transfer: String,
-    pub(super) source: String,
+pub(in crate::cli) struct Verdict {
+    pub(in crate::cli) transfer: String,
+    pub(in crate::cli) source: String,
     /// The request that was asked about.
-    pub(super) request: String,
-    pub(super) decision: &'static str,
+    pub(in crate::cli) request: String,
+    pub(in crate::cli) decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
+    pub(in crate::cli) reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) detail: Option<String>,
+    pub(in crate::cli) detail: Option<String>,
 }
 
 /// Asks for every transfer to `recipient` that covers `destination`.
