@@ -160,7 +160,9 @@ impl Connection {
         let address = self.parts.facts.address;
         let parts = self.dialer.dial(self.standing.destination(), &[address]).await.map_err(SendFault::Reopen)?;
         // What address and country were found for a name stays as it was judged; only the handshake is new.
-        let facts = ConnectionFacts { tls: parts.facts.tls, ..self.parts.facts.clone() };
+        let shown = parts.facts;
+        let (tls, certificate_ends) = (shown.tls, shown.certificate_ends);
+        let facts = ConnectionFacts { tls, certificate_ends, ..self.parts.facts.clone() };
         if !accepts(&facts) {
             return Err(SendFault::OtherIdentity(address));
         }

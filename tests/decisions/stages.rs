@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tasrih::destination::{AddressRules, Destination, Host, Scheme};
-use tasrih::policy::{BodyFacts, Carriage, DeclaredBody, Denial, End, Head, Reason, Stage, TlsVersion, connect};
+use tasrih::policy::{
+    BodyFacts, Carriage, ConnectionFacts, DeclaredBody, Denial, End, Head, Reason, Stage, TlsFacts, TlsVersion, connect,
+};
 
 use crate::harness::{CLOCKS, Edit, Line, body, connected, register, time};
 
@@ -70,6 +72,37 @@ fn an_abandoned_permit_tells_its_candidates_and_gives_back() {
     assert_eq!((denial.reason, denial.status, denial.candidates.len()), (Reason::Unresolvable, 504, 1));
     assert_eq!(denial.source.map(|source| source.id.to_string()).as_deref(), Some("cctv-uploader"));
     assert_eq!(line.send(noon(), &body(1), 200), Ok(()));
+}
+
+#[test]
+fn a_connection_opened_anew_is_judged_by_the_same_rules() {
+    let pinned: Edit = (
+        HOST,
+        "{host: intake.ministry-a.example, port: 443, tls_spki_sha256: [\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\", \"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\"]}",
+    );
+    let shown = |key: u8, sni: &str, version| ConnectionFacts {
+        address: "8.8.8.8:443".parse().expect("an address"),
+        tls: Some(TlsFacts { version, sni: Some(sni.to_owned()), spki_sha256: Some([key; 32]) }),
+        country: None,
+        certificate_ends: None,
+    };
+    const NAME: &str = "intake.ministry-a.example";
+    for (edits, any_key) in [(vec![pinned], false), (vec![], true)] {
+        let mut line = Line::new(register(&edits, CLOCKS[0]));
+        let permit = line.admit(head()).expect("declared");
+        let pinned = permit.pin(&line.rules, &["8.8.8.8".parse().expect("an address")]).expect("public");
+        let connected = pinned.connected(shown(7, NAME, TlsVersion::V1_3)).expect("the declared identity");
+        let facts = BodyFacts { size: 60, ..BodyFacts::none() };
+        let verdict = connected.judge(&mut line.ledger, facts);
+        let verdict = verdict.unwrap_or_else(|denial| panic!("{}", denial.reason));
+        assert!(verdict.accepts(&shown(7, NAME, TlsVersion::V1_2)), "the same key, an older version that is allowed");
+        assert!(verdict.accepts(&shown(9, NAME, TlsVersion::V1_3)), "the other pin");
+        assert_eq!(verdict.accepts(&shown(8, NAME, TlsVersion::V1_3)), any_key, "a key that is not pinned");
+        assert!(!verdict.accepts(&shown(7, "elsewhere.example", TlsVersion::V1_3)), "another name");
+        assert!(!verdict.accepts(&shown(7, NAME, TlsVersion::V1_1)), "too old");
+        let bare = ConnectionFacts { tls: None, ..shown(7, NAME, TlsVersion::V1_3) };
+        assert!(!verdict.accepts(&bare), "no TLS");
+    }
 }
 
 #[test]
