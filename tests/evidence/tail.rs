@@ -2,7 +2,7 @@
 
 use tasrih::audit::OpenFault;
 use tasrih::audit::frame::{Frame, Frames, HEADER};
-use tasrih::record::past::Kind;
+use tasrih::record::past::{self, Kind};
 
 use crate::exchanges::permit;
 use crate::forgetful::Forgetful;
@@ -50,6 +50,31 @@ async fn a_tail_torn_at_any_byte_of_the_last_batch_is_cut_and_recorded() {
         assert_eq!(records.contains(&Kind::Lifecycle("torn-tail".to_owned())), !at_a_frame);
         let sequences: Vec<u64> = logged(&torn).iter().map(|json| understood(json).sequence).collect();
         assert_eq!(sequences, (0..sequences.len() as u64).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_segment_cut_at_any_byte_opens_with_every_record_before_the_cut() {
+    let whole = killed().await;
+    let (bytes, before) = (bytes(&whole), logged(&whole));
+    let ends: Vec<u64> = {
+        let mut frames = Frames::of(&bytes);
+        let mut ends = Vec::new();
+        while let Some((_, frame)) = frames.next() {
+            ends.extend(matches!(frame, Frame::Record(_)).then(|| frames.offset()));
+        }
+        ends
+    };
+    for cut in 0..bytes.len() {
+        let torn = whole.copy();
+        torn.tamper(FIRST, |bytes| bytes.truncate(cut));
+        let (audit, _, _state) = open(&torn, 1 << 20).unwrap_or_else(|fault| panic!("cut at {cut}: {fault}"));
+        audit.finish().await;
+        let kept = ends.iter().filter(|end| **end <= cut as u64).count();
+        let after = logged(&torn);
+        assert_eq!(&after[..kept], &before[..kept], "cut at {cut}");
+        let sequences: Vec<u64> = after.iter().map(|json| past::read(json).unwrap().sequence).collect();
+        assert_eq!(sequences, (0..sequences.len() as u64).collect::<Vec<_>>(), "cut at {cut}");
     }
 }
 

@@ -57,7 +57,7 @@ async fn readiness(admin: SocketAddr, register: Option<&Register>) -> Line {
     let (node, version, record) = (word("node"), word("register"), word("record"));
     let short: String = version.chars().take(12).collect();
     if reply.status != 200 {
-        let remedy = "read its log: everything is refused until this is mended";
+        let remedy = told["remedy"].as_str().unwrap_or("read its log: everything is refused until this is mended");
         return Line::fault(
             "running",
             format!("{node} lets nothing through: the record is not available ({record})"),
