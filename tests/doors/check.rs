@@ -1,10 +1,11 @@
 //! `tasrih check --config`: the text, the files, the sockets and the register, with every finding at its key.
 
 use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -222,6 +223,46 @@ fn faults_of_the_text_come_first_and_what_cannot_be_read_is_told() {
     let (code, said, _) = desk.check(&["policies", "--config", "tasrih.yaml"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("did you mean `state`?") && said.contains("1 processing"), "both are checked: {said}");
+}
+
+/// What `run` prints before it serves, up to its last line.
+fn first_lines(desk: &Desk) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
+    command.args(["run", "--policies", "policies", "--config", "tasrih.yaml"]).current_dir(desk.folder.path());
+    let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = Vec::new();
+    for line in BufReader::new(process.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+        lines.push(line);
+        if lines.last().is_some_and(|line| line.starts_with("try ")) {
+            break;
+        }
+    }
+    process.kill().and_then(|()| process.wait()).expect("our own child");
+    lines
+}
+
+#[test]
+fn run_says_where_it_listens_what_is_missing_and_how_to_try_it() {
+    let desk = Desk::new();
+    desk.configuration(|text| text + "metrics: {bind: \"127.0.0.1:0\"}\n");
+    let lines = first_lines(&desk);
+    let starting = |word: &str| lines.iter().filter(|line| line.starts_with(word)).cloned().collect::<Vec<_>>();
+    let proxies = starting("proxy ");
+    assert!(proxies[0].contains("  http://127.0.0.1:"), "{lines:#?}");
+    assert!(proxies[1].contains(" https://127.0.0.1:") && proxies[1].ends_with(" (a client must show a certificate)"));
+    assert!(starting("metrics ")[0].contains("/metrics"), "{lines:#?}");
+    assert!(starting("register ")[0].ends_with(" (1 transfer, 0 allowances)"), "{lines:#?}");
+    assert!(starting("missing ").is_empty(), "all fits: {lines:#?}");
+    assert!(starting("try ")[0].contains("curl -x http://127.0.0.1:"), "{lines:#?}");
+
+    // The same register without the listener that asks for certificates, and no register at all.
+    desk.configuration(|text| text.replace("client_ca", "#client_ca").replace("      crl", "      #crl"));
+    let lines = first_lines(&desk);
+    let missing = "missing    the source `cctv-uploader` is known by a certificate, and no listener asks for one";
+    assert!(lines.iter().any(|line| line == missing), "{lines:#?}");
+    fs::remove_file(desk.path("policies/a.yaml")).expect("our own file");
+    let lines = first_lines(&desk);
+    assert!(lines.iter().any(|line| line == "missing    nothing is declared: everything is refused"), "{lines:#?}");
 }
 
 #[test]

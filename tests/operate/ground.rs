@@ -282,8 +282,8 @@ fn listen(printed: impl BufRead, tell: oneshot::Sender<Listening>) {
     let (mut tell, mut proxy) = (Some(tell), None);
     for line in printed.lines().map_while(Result::ok) {
         let after = |name: &str| {
-            let rest = line.strip_prefix(name)?.trim_start().strip_prefix("http://")?;
-            rest.split('/').next()?.parse::<SocketAddr>().ok()
+            let rest = line.strip_prefix(name)?.trim_start().split_once("://")?.1;
+            rest.split(['/', ' ']).next()?.parse::<SocketAddr>().ok()
         };
         proxy = proxy.or(after("proxy"));
         if let (Some(admin), Some(proxy), Some(tell)) =

@@ -87,6 +87,32 @@ async fn a_canary_that_goes_every_way_is_in_no_line() {
     }
 }
 
+/// Every client that fails a handshake has a line of its own, up to a bound: a scanner must not fill the disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_like_events_gives_bounded_lines_and_a_count() {
+    let ground = Ground::lay("PT1S").await;
+    let (certificate, key) = (ground.path("proxy.pem"), ground.path("proxy.key"));
+    std::fs::write(&certificate, ground.issued.certificate_pem()).expect("written");
+    std::fs::write(&key, ground.issued.key_pem()).expect("written");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("our own file");
+    let path = ground.path("tasrih.yaml");
+    let configuration = std::fs::read_to_string(&path).expect("a configuration");
+    let tls = format!("entry: forward, tls: {{certificate: {}, key: {}}}}}", certificate.display(), key.display());
+    std::fs::write(&path, configuration.replacen("entry: forward}", &tls, 1)).expect("written");
+    let mut process = Process::spawn(ground.run(), ground.folder.path());
+    let at = process.ready().await;
+    for _ in 0..40 {
+        raw(at.proxy, "GET / HTTP/1.1\r\n\r\n").await;
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.0.code(), Some(0), "{}", process.log());
+    let log = process.log();
+    let count = |part: &str| log.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(count("did not complete the handshake with a TLS listener"), 10, "{log}");
+    let told = log.lines().find(|line| line.contains("like lines were left out")).expect("the others are counted");
+    assert!(told.contains("WARN") && told.contains("count=30") && told.contains("tasrih::proxy::server:"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_configuration_says_of_the_log_holds_unless_an_option_says_else() {
     let ground = Ground::lay("PT1S").await;
