@@ -1,10 +1,14 @@
-//! Reads the policy files of a folder into texts; what they mean is for [`crate::register`].
+//! Reads the policy files of a folder into texts, and looks for the documents that they name; what they mean is for
+//! [`crate::register`].
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::register::compile::Text;
+use crate::register::lint::Found;
 
 /// Largest file that is read, in bytes. The register's own limit is lower and speaks of the file by name; this one only
 /// keeps a stray disk image out of memory.
@@ -39,6 +43,31 @@ pub fn read(folder: &Path) -> Result<Vec<Text>, FolderFault> {
     }
     paths.sort();
     paths.iter().map(|path| text(path).map_err(|error| fault(path, error))).collect()
+}
+
+/// What lies at the path of a document, which begins at the folder of the policy files.
+pub fn document(folder: &Path, file: &str) -> Found {
+    match digest(&folder.join(file)) {
+        Ok(digest) => Found::File(digest),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Found::Missing,
+        Err(fault) => Found::Unreadable(fault.to_string()),
+    }
+}
+
+/// SHA-256 of a file in hex. A pipe or device in its place would be read without end.
+fn digest(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut file = fs::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            length => hash.update(&buffer[..length]),
+        }
+    }
 }
 
 fn is_policy_file(path: &Path) -> bool {

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::audit::RecordUnavailable;
@@ -14,7 +15,7 @@ use crate::folder::{self, FolderFault};
 use crate::proxy::Corridor;
 use crate::record::Lifecycle;
 use crate::register::Version;
-use crate::register::compile::{Compiled, compile_with};
+use crate::register::compile::{Circumstances, Compiled, compile_in};
 use crate::register::fault::{Fault, Faults};
 
 /// A register that is in force after a reload.
@@ -55,7 +56,7 @@ impl ReloadFault {
 /// # Errors
 /// [`ReloadFault`]; the register in force stays.
 pub async fn reload(corridor: &Corridor, folder: PathBuf) -> Result<Reloaded, ReloadFault> {
-    let reloaded = match read(folder, corridor.holding.hold).await {
+    let reloaded = match read(folder, corridor.holding.hold, corridor.audit.clock().wall()).await {
         Ok(compiled) => take(corridor, compiled).await,
         Err(fault) => Err(fault),
     };
@@ -67,10 +68,12 @@ pub async fn reload(corridor: &Corridor, folder: PathBuf) -> Result<Reloaded, Re
 }
 
 /// Files and a compilation of seconds belong on no thread that serves exchanges.
-async fn read(folder: PathBuf, hold: u64) -> Result<Compiled, ReloadFault> {
+async fn read(folder: PathBuf, hold_limit: u64, at: Timestamp) -> Result<Compiled, ReloadFault> {
     let reading = spawn_blocking(move || {
         let texts = folder::read(&folder)?;
-        compile_with(&texts, hold).map_err(ReloadFault::Faults)
+        let documents = |file: &str| folder::document(&folder, file);
+        let circumstances = Circumstances { hold_limit, at: Some(at), documents: Some(&documents) };
+        compile_in(&texts, &circumstances).map_err(ReloadFault::Faults)
     });
     reading.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }

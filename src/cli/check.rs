@@ -6,15 +6,19 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use crate::clock::{Clock, SystemClock};
 use crate::folder;
 use crate::register::Register;
-use crate::register::compile::{Examined, HOLD_LIMIT, Text, examine};
+use crate::register::compile::{Circumstances, Examined, HOLD_LIMIT, Text, examine_in};
 use crate::register::fault::{Fault, Faults};
+use crate::register::lint::Lint;
 use crate::register::wildcards::Wildcard;
 
 pub(super) mod configuration;
+mod sarif;
 mod sockets;
 mod together;
 
@@ -30,6 +34,9 @@ pub struct Arguments {
     /// Exit with 1 on warnings too
     #[arg(long)]
     deny_warnings: bool,
+    /// Judge as at this moment instead of now, in RFC 3339: 2026-12-01T09:00:00Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -44,14 +51,17 @@ enum Format {
     Text,
     /// One JSON object
     Json,
+    /// SARIF 2.1.0, for editors and code review
+    Sarif,
 }
 
 pub fn main(arguments: Arguments) -> u8 {
     match check(&arguments) {
         Ok(checked) => {
-            match arguments.json || arguments.format == Format::Json {
-                true => println!("{}", checked.as_json()),
-                false => print!("{}", checked.as_text()),
+            match if arguments.json { Format::Json } else { arguments.format } {
+                Format::Text => print!("{}", checked.as_text()),
+                Format::Json => println!("{}", checked.as_json()),
+                Format::Sarif => println!("{:#}", checked.as_sarif()),
             }
             let denied = arguments.deny_warnings && checked.has_warnings();
             if checked.has_faults() || denied { super::FINDINGS } else { super::FINE }
@@ -82,11 +92,19 @@ fn check(arguments: &Arguments) -> Result<Checked, String> {
     let hold = configuration.as_ref().and_then(configuration::Configuration::hold).unwrap_or(HOLD_LIMIT);
     let policies = match (&arguments.folder, &configuration) {
         (None, Some(_)) => None,
-        (folder, _) => Some(examine(&texts(folder.as_deref().unwrap_or(Path::new("policies")))?, hold)),
+        (folder, _) => Some(policies(folder.as_deref().unwrap_or(Path::new("policies")), hold, arguments.at)?),
     };
     let register = policies.as_ref().and_then(|examined| examined.register.as_ref());
     let configuration = configuration.map(|configuration| configuration.examine(register));
     Ok(Checked { policies, configuration })
+}
+
+/// Everything that is to be said of a folder's files, and of the documents that they name.
+fn policies(folder: &Path, hold_limit: u64, at: Option<Timestamp>) -> Result<Examined, String> {
+    let texts = texts(folder)?;
+    let documents = |file: &str| folder::document(folder, file);
+    let at = Some(at.unwrap_or_else(|| SystemClock::default().wall()));
+    Ok(examine_in(&texts, &Circumstances { hold_limit, at, documents: Some(&documents) }))
 }
 
 /// A proxy without a register denies everything and may start; asking about a folder that is not there is a slip.
@@ -114,6 +132,13 @@ impl Checked {
     fn as_text(&self) -> String {
         let configuration = self.configuration.as_ref().map(Findings::as_text).unwrap_or_default();
         configuration + &self.policies.as_ref().map(as_text).unwrap_or_default()
+    }
+
+    fn as_sarif(&self) -> Json {
+        let policies = self.policies.as_ref().map(|examined| (&examined.faults, &examined.warnings));
+        let configuration = self.configuration.as_ref().map(|found| (&found.faults, &found.warnings));
+        let both = || policies.into_iter().chain(configuration);
+        sarif::log(both().flat_map(|(faults, _)| faults), both().flat_map(|(_, warnings)| warnings))
     }
 
     /// Without `--config` the object is that of the policies alone.
@@ -193,6 +218,15 @@ fn as_json(examined: &Examined) -> Json {
 }
 
 fn places(faults: &[Fault]) -> Vec<Json> {
-    let place = |fault: &Fault| json!({"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message, "hint": fault.hint});
+    let place = |fault: &Fault| {
+        json!({
+            "file": fault.file,
+            "line": fault.line,
+            "column": fault.column,
+            "code": fault.code.map(Lint::as_str),
+            "message": fault.message,
+            "hint": fault.hint,
+        })
+    };
     faults.iter().map(place).collect()
 }

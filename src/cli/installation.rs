@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
+use crate::folder;
 use crate::proxy::error::told;
-use crate::register::compile::{Compiled, Text};
-use crate::{folder, register};
+use crate::register::compile::{Circumstances, Compiled, Text, compile_in};
 
 /// Where things are.
 #[derive(clap::Args)]
@@ -54,24 +55,15 @@ impl Installation {
         Ok(settings)
     }
 
-    /// The register, for bodies held up to `hold` bytes. Warnings are printed.
-    ///
-    /// # Errors
-    /// All faults of all files, to be printed.
-    pub(super) fn register(&self, hold: u64) -> Result<Compiled, String> {
-        let compiled = self.compile(hold)?;
-        for warning in &compiled.warnings {
-            eprintln!("{warning}");
-        }
-        Ok(compiled)
-    }
-
-    /// The register; nothing is printed.
+    /// The register as it is now, for bodies held up to `hold` bytes; its warnings are for the caller.
     ///
     /// # Errors
     /// All faults of all files, to be printed.
     pub(super) fn compile(&self, hold: u64) -> Result<Compiled, String> {
         let texts = folder::read(&self.policies).map_err(|fault| told(&fault))?;
-        register::compile::compile_with(&texts, hold).map_err(|faults| faults.to_string())
+        let documents = |file: &str| folder::document(&self.policies, file);
+        let at = Some(SystemClock::default().wall());
+        let circumstances = Circumstances { hold_limit: hold, at, documents: Some(&documents) };
+        compile_in(&texts, &circumstances).map_err(|faults| faults.to_string())
     }
 }

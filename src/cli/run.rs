@@ -17,6 +17,7 @@ use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
 use crate::register::Version;
 use crate::register::compile::Compiled;
+use crate::register::fault::Fault;
 use crate::reload::{self, Reloaded};
 use crate::service::{self, Sockets};
 
@@ -82,8 +83,17 @@ fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Repetition), St
     let filter = arguments.log.as_deref().unwrap_or(settings.log.level.as_str());
     let format = arguments.log_format.unwrap_or(settings.log.format);
     let repetition = logging::init(format, filter).map_err(|fault| told(&fault))?;
-    let register = arguments.installation.register(settings.limits.hold)?;
+    let register = arguments.installation.compile(settings.limits.hold)?;
+    tell_warnings(&register.warnings, &arguments.installation.policies);
     Ok((settings, register, repetition))
+}
+
+/// How many warnings the policy files have; `tasrih check` shows each of them.
+fn tell_warnings(warnings: &[Fault], policies: &Path) {
+    if !warnings.is_empty() {
+        let shown_by = format!("tasrih check {}", policies.display());
+        tracing::warn!(warnings = warnings.len(), shown_by, "the policy files load with warnings");
+    }
 }
 
 fn format(word: &str) -> Result<LogFormat, String> {
@@ -148,9 +158,11 @@ async fn read_again(running: &Running, policies: &Path) {
     match &reloaded {
         Ok(Reloaded { version, is_new: true, warnings }) => {
             tracing::info!(register = short(version), warnings = warnings.len(), "a new register is in force");
+            tell_warnings(warnings, policies);
         }
-        Ok(Reloaded { version, .. }) => {
+        Ok(Reloaded { version, warnings, .. }) => {
             tracing::info!(register = short(version), "the policy files say what is in force already");
+            tell_warnings(warnings, policies);
         }
         // Every fault with its place, for whoever edited the files.
         Err(fault) => tracing::error!(fault = told(fault), "the register was refused; the one in force stays"),

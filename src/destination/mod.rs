@@ -7,13 +7,14 @@
 //!
 //! [`host`] has names and literals, [`authority`] what stands in CONNECT and Host, [`pattern`] what a register may
 //! declare, [`class`] the classes of addresses, [`embedded`] IPv4 hidden in IPv6, [`address`] what may be dialled,
-//! [`path`] request paths.
+//! [`path`] request paths, [`confusable`] names that look alike.
 
 use std::fmt;
 
 pub mod address;
 pub mod authority;
 pub mod class;
+pub mod confusable;
 pub mod embedded;
 pub mod fault;
 pub mod host;

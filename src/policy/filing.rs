@@ -8,7 +8,8 @@ use jiff::civil::Date;
 use super::reason::Reason;
 use super::trace::Failure;
 use crate::register::{Filing, FilingStatus, Register, Transfer};
-use crate::vocabulary::{Regime, Term, adequacy};
+use crate::vocabulary::papers::{Wanted, wanted};
+use crate::vocabulary::{Regime, adequacy};
 
 /// Whether a transfer stays in the controller's own country: then the base receipt alone is wanted.
 pub(super) fn is_domestic(register: &Register, transfer: &Transfer) -> bool {
@@ -48,34 +49,6 @@ fn missing(regime: Regime, transfer: &Transfer) -> Option<Failure> {
         Wanted::Filing | Wanted::Document | Wanted::Both | Wanted::Nothing => return None,
     };
     Some(Failure::new(Reason::FilingMissing, detail))
-}
-
-/// What must be present for a transfer abroad.
-enum Wanted {
-    Filing,
-    Document,
-    Both,
-    Nothing,
-}
-
-fn wanted(regime: Regime, basis: Option<&Term>) -> Wanted {
-    match regime {
-        // Art. 46(3) safeguards need the authority's authorisation; the others of art. 46 a document; adequacy (45)
-        // and the derogations (49) neither. UK GDPR kept the numbering.
-        Regime::EuGdpr | Regime::UkGdpr => match basis.map(article) {
-            Some(article) if article.starts_with("A46-3") => Wanted::Both,
-            Some(article) if article.starts_with("A46") => Wanted::Document,
-            Some(_) | None => Wanted::Nothing,
-        },
-        // 09-08 to a foreign country: a filing granted (F118, or F211 where that lists the transfer). Tunisia, Algeria
-        // and Egypt want an authorisation or licence always; of Senegal's law the stricter reading is taken.
-        Regime::Ma0908 | Regime::Tn200463 | Regime::Dz1807 | Regime::Sn200812 | Regime::Eg151 => Wanted::Filing,
-    }
-}
-
-/// "A46-2-c" of "eu-gdpr:A46-2-c".
-fn article(basis: &Term) -> &str {
-    basis.as_str().rsplit(':').next().unwrap_or_default()
 }
 
 fn status(filing: &Filing) -> Option<Failure> {

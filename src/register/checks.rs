@@ -1,5 +1,5 @@
-//! What no single entry of a register can tell: entries that contradict each other, rules that could not be enforced,
-//! and transfers that would be refused whatever is sent.
+//! What no single entry of a register can tell and must not load: entries that contradict each other, rules that could
+//! not be enforced, wildcards that belong to nobody. What is only doubtful is told in `lint.rs`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,19 +10,15 @@ use super::fault::{Collector, Place, Problem};
 use super::fields::Places;
 use super::source::tie;
 use super::tunnels;
-use super::{Endpoint, From, Source, Transfer};
+use super::{Endpoint, From, Source};
 use crate::destination::{Host, HostPattern, Scheme};
-use crate::vocabulary::{Regime, Term, adequacy};
 
 /// Checks the entries against each other; entries at fault are left out.
 pub fn check(declared: &Declared, collector: &Collector<'_>) {
     controller(declared, collector);
     sources(declared, collector);
     recipients(declared, collector);
-    for (transfer, places) in declared.transfers.entries() {
-        regimes(transfer, places, declared, collector);
-        measures(transfer, places, collector);
-    }
+    public_suffixes(declared, collector);
     tunnels::check(declared, collector);
 }
 
@@ -160,61 +156,22 @@ fn overlap(declaration: &Declaration<'_>, other: &Declaration<'_>, collector: &C
         .fault(declaration.place, Problem::new(message).hint("a destination has one recipient, who answers for it"));
 }
 
-/// What a regime wants and is absent refuses at run time; the officer should hear of it before.
-fn regimes(transfer: &Transfer, places: &Places, declared: &Declared, collector: &Collector<'_>) {
-    let home = declared.controller.as_ref().map(|controller| controller.country);
-    let country = transfer.to.country;
-    if home == Some(country) {
-        return;
-    }
-    for regime in &transfer.regimes {
-        let name = regime.as_str();
-        let basis = transfer.legal_basis.get(regime);
-        if transfer.filing.is_none() && wants_filing(*regime, basis) {
-            let message = format!("{name} wants a filing for {country}: refused with `filing-missing`");
-            collector.warn(
-                places.of("id"),
-                Problem::new(message).hint("write `filing` with authority, form, ref and status"),
-            );
-        }
-        match basis {
-            None => {
-                let message = format!("{name} wants a legal basis for {country}: refused with `basis-impossible`");
-                collector
-                    .warn(places.of("id"), Problem::new(message).hint(format!("write `legal_basis: {{{name}: …}}`")));
+/// A name under which strangers register their own: what matches there belongs to nobody in particular.
+fn public_suffixes(declared: &Declared, collector: &Collector<'_>) {
+    let recipients =
+        declared.recipients.entries().map(|(recipient, places)| (&recipient.endpoints, places, "destinations"));
+    let allowances = declared.allowances.entries().map(|(allowance, places)| (&allowance.to, places, "to"));
+    for (endpoints, places, key) in recipients.chain(allowances) {
+        for (position, endpoint) in endpoints.iter().enumerate() {
+            let HostPattern::Suffix(suffix) = &endpoint.host else { continue };
+            // A last label that the list does not know may be the organisation's own, such as `corp`: that is a warning.
+            let public = psl::suffix(suffix.as_str().as_bytes()).filter(psl::Suffix::is_known);
+            if public.is_some_and(|public| public == suffix.as_str().as_bytes()) {
+                let message = format!("`*.{suffix}` is every name under `{suffix}`, where anyone can register one");
+                let problem = Problem::new(message)
+                    .hint(format!("name the hosts, or a suffix of the recipient's own: `*.name.{suffix}`"));
+                collector.fault(places.of(&format!("{key}[{position}].host")), problem);
             }
-            Some(basis) if !adequacy::basis_possible(*regime, basis, country) => {
-                let message =
-                    format!("{basis} is not possible for {country} under {name}: refused with `basis-impossible`");
-                collector.warn(places.of(&format!("legal_basis.{name}")), Problem::new(message));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// The GDPRs want a filing only for safeguards that an authority authorises (art. 46(3)); the others always
-/// (`research/law.md`).
-fn wants_filing(regime: Regime, basis: Option<&Term>) -> bool {
-    match regime {
-        Regime::EuGdpr | Regime::UkGdpr => basis.is_some_and(|basis| basis.as_str().contains(":A46-3")),
-        _ => true,
-    }
-}
-
-/// The measure that this build enforces: TLS 1.2 or later to the recipient.
-const ENFORCED: &str = "dpv:EncryptionInTransfer";
-
-fn measures(transfer: &Transfer, places: &Places, collector: &Collector<'_>) {
-    for measure in &transfer.measures {
-        if measure.as_str() != ENFORCED {
-            let message = format!("{measure} is declared, and nothing in this build enforces it");
-            collector.warn(places.of("measures"), Problem::new(message).hint("see that it is met by other means"));
-        } else if transfer.to.endpoints.iter().any(|endpoint| endpoint.scheme == Scheme::Http) {
-            let message =
-                format!("{measure} cannot be met at a destination with `scheme: http`: refused with `measure-missing`");
-            collector
-                .warn(places.of("measures"), Problem::new(message).hint("leave out the destination or the measure"));
         }
     }
 }

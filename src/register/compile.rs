@@ -2,7 +2,7 @@
 //!
 //! In order: each file is read by itself (`document.rs`), the lists of all files are put together, parties before what
 //! refers to them (`parties.rs`, `transfers.rs`, `orders.rs`), then what no single entry can tell is checked
-//! (`checks.rs`), and what was written is brought into one canonical form (`canonical.rs`).
+//! (`checks.rs`) and what is doubtful is told (`lint.rs`), and what was written is brought into one canonical form (`canonical.rs`).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -16,6 +16,8 @@ use super::fault::{Collector, Place, Problem};
 pub use super::fault::{Fault, Faults, Text};
 use super::fields::{Fields, Places, Read};
 use super::index::{Index, Lists};
+pub use super::lint::Circumstances;
+use super::lint::{self, Lint};
 use super::scalar::{self, choice};
 use super::{Allowance, Controller, Id, Mode, ModeSetting, Processing, Recipient, Register, Source, Transfer};
 use super::{checks, orders, parties, transfers};
@@ -45,7 +47,15 @@ pub fn compile(texts: &[Text]) -> Result<Compiled, Faults> {
 /// # Errors
 /// Every fault of every text.
 pub fn compile_with(texts: &[Text], hold_limit: u64) -> Result<Compiled, Faults> {
-    let Examined { faults, warnings, register } = examine(texts, hold_limit);
+    compile_in(texts, &Circumstances { hold_limit, ..Circumstances::default() })
+}
+
+/// Compiles in these circumstances.
+///
+/// # Errors
+/// Every fault of every text.
+pub fn compile_in(texts: &[Text], circumstances: &Circumstances<'_>) -> Result<Compiled, Faults> {
+    let Examined { faults, warnings, register } = examine_in(texts, circumstances);
     match register {
         Some(register) => Ok(Compiled { register, warnings }),
         None => Err(Faults(faults)),
@@ -65,10 +75,15 @@ pub struct Examined {
 
 /// Reads the files and says all that is wrong or doubtful in them. `hold_limit` as in [`compile_with`].
 pub fn examine(texts: &[Text], hold_limit: u64) -> Examined {
+    examine_in(texts, &Circumstances { hold_limit, ..Circumstances::default() })
+}
+
+/// Reads the files and says all that is wrong or doubtful in them, in these circumstances.
+pub fn examine_in(texts: &[Text], circumstances: &Circumstances<'_>) -> Examined {
     let collector = Collector::new(texts);
     let read = |(file, text): (usize, &Text)| document::read(file, &text.text, &collector);
     let files: Vec<Node> = texts.iter().enumerate().filter_map(read).collect();
-    let register = assemble(&files, hold_limit, &collector);
+    let register = assemble(&files, circumstances, &collector);
     let (faults, warnings) = collector.finish();
     let register = faults.is_empty().then_some(register);
     Examined { faults, warnings, register }
@@ -142,7 +157,7 @@ impl<T> Table<T> {
     }
 }
 
-fn assemble<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) -> Register {
+fn assemble<'a>(files: &'a [Node], circumstances: &Circumstances<'_>, collector: &'a Collector<'a>) -> Register {
     let top = Top::gather(files, collector);
     let mut declared = Declared {
         controller: top.controller.clone(),
@@ -151,7 +166,7 @@ fn assemble<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>
         recipients: top.table("recipients", "a recipient", parties::recipient),
         transfers: Table::new(),
         allowances: Table::new(),
-        hold_limit,
+        hold_limit: circumstances.hold_limit,
     };
     declared.transfers = top.table("transfers", "a transfer", |fields, id| transfers::transfer(fields, id, &declared));
     declared.allowances =
@@ -159,6 +174,8 @@ fn assemble<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>
     let (orders, order_forms) = orders::orders(top.entries("orders"), &declared, collector);
     let (notifications, notification_forms) = orders::notifications(top.entries("notifications"), collector);
     checks::check(&declared, collector);
+    let mode = top.mode.zip(top.single.get("mode").copied());
+    lint::lint(&declared, mode, circumstances, collector);
 
     let mut form = top.form;
     form.insert("processing".to_owned(), declared.processings.forms());
@@ -201,6 +218,8 @@ struct Top<'a> {
     controller: Option<Controller>,
     /// Canonical form of the keys that stand once in a register.
     form: Map<String, Json>,
+    /// Where these keys stand.
+    single: BTreeMap<&'static str, Place>,
     lists: BTreeMap<&'static str, Vec<&'a Node>>,
 }
 
@@ -211,11 +230,17 @@ const SINGLE: [&str; 3] = ["mode", "controller", "retention"];
 
 impl<'a> Top<'a> {
     fn gather(files: &'a [Node], collector: &'a Collector<'a>) -> Top<'a> {
-        let mut top = Top { collector, mode: None, controller: None, form: Map::new(), lists: BTreeMap::new() };
-        let mut first: BTreeMap<&'static str, Place> = BTreeMap::new();
+        let mut top = Top {
+            collector,
+            mode: None,
+            controller: None,
+            form: Map::new(),
+            single: BTreeMap::new(),
+            lists: BTreeMap::new(),
+        };
         for node in files.iter().filter(|node| !is_null(node)) {
             let Some(fields) = Fields::open(node, "a policy file", collector) else { continue };
-            top.file(fields, &mut first);
+            top.file(fields);
         }
         // Any file may name the schema, and a register without the key is of the same schema.
         top.form.insert("schema".to_owned(), Json::from(SCHEMA));
@@ -225,13 +250,14 @@ impl<'a> Top<'a> {
         top
     }
 
-    fn file(&mut self, mut fields: Fields<'a>, first: &mut BTreeMap<&'static str, Place>) {
+    fn file(&mut self, mut fields: Fields<'a>) {
         fields.optional("schema", choice(&[(SCHEMA, ())]));
         let mode = parties::mode(&mut fields);
         let controller = fields.map("controller", "the controller", parties::controller);
         if fields.optional("retention", scalar::period).is_some() {
-            let problem = Problem::new("`retention` of records is not built yet: records are kept without end");
-            self.collector.warn(fields.places().of("retention"), problem);
+            let problem = Problem::new("`retention` of records is not built yet: records are kept without end")
+                .hint("what is kept for longer than declared has to be erased by hand");
+            self.collector.lint(fields.places().of("retention"), Lint::NotBuilt, problem);
         }
         fields.not_built("categories", "this build knows the categories of DPV and its own");
         for key in LISTS {
@@ -248,7 +274,7 @@ impl<'a> Top<'a> {
         let (form, places) = fields.close();
         for key in SINGLE {
             let Some(place) = places.written(key) else { continue };
-            match first.entry(key) {
+            match self.single.entry(key) {
                 Slot::Vacant(slot) => {
                     slot.insert(place);
                 }

@@ -170,8 +170,11 @@ impl<'a> Reading<'a> {
             Some(Ok(next)) => Ok(next),
             Some(Err(fault)) => {
                 let place = self.marked(*fault.marker());
-                self.collector
-                    .fault(place, Problem::new(format!("not readable as YAML: {}", uncapitalised(&fault.info()))));
+                self.collector.fault(
+                    place,
+                    Problem::new(format!("not readable as YAML: {}", uncapitalised(&fault.info())))
+                        .hint("look at quotes, brackets and indentation here and on the line before; indent by spaces"),
+                );
                 Err(Stop)
             }
             None => Err(Stop),

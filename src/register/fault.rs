@@ -1,11 +1,12 @@
 //! Faults and warnings of policy files, each with its place, the line it stands on, a caret and a hint.
 //!
 //! A [`Collector`] gathers them while the documents are read, so that one run tells everything that is wrong in every
-//! file. Nothing here knows what a register is.
+//! file. Nothing here knows what a register is; of its warnings only the code is passed on.
 
 use std::cell::RefCell;
 use std::fmt;
 
+use super::lint::Lint;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A policy file: the name under which faults cite it, and its content.
@@ -65,6 +66,8 @@ pub struct Fault {
     pub line: usize,
     /// From one, in characters.
     pub column: usize,
+    /// What a warning of the register is about; faults have none.
+    pub code: Option<Lint>,
     /// Lower case, no final stop, quoting the offending text.
     pub message: String,
     /// How to repair it.
@@ -92,9 +95,10 @@ impl fmt::Display for Faults {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.map_or_else(String::new, |code| format!(" [{code}]"));
         match self.line {
-            0 => writeln!(f, "{}: {}", self.file, self.message)?,
-            line => writeln!(f, "{}:{line}:{}: {}", self.file, self.column, self.message)?,
+            0 => writeln!(f, "{}: {}{code}", self.file, self.message)?,
+            line => writeln!(f, "{}:{line}:{}: {}{code}", self.file, self.column, self.message)?,
         }
         let gutter = self.line.to_string().len().max(3);
         if let Some(excerpt) = &self.excerpt {
@@ -170,12 +174,17 @@ impl<'a> Collector<'a> {
 
     /// Notes a fault at a place.
     pub fn fault(&self, place: Place, problem: Problem) {
-        self.faults.borrow_mut().push((Some(place), self.at(place, problem)));
+        self.faults.borrow_mut().push((Some(place), self.at(place, None, problem)));
     }
 
     /// Notes a warning at a place.
     pub fn warn(&self, place: Place, problem: Problem) {
-        self.warnings.borrow_mut().push((Some(place), self.at(place, problem)));
+        self.warnings.borrow_mut().push((Some(place), self.at(place, None, problem)));
+    }
+
+    /// Notes a warning of the register at a place.
+    pub fn lint(&self, place: Place, code: Lint, problem: Problem) {
+        self.warnings.borrow_mut().push((Some(place), self.at(place, Some(code), problem)));
     }
 
     /// Whether any fault was noted.
@@ -193,13 +202,14 @@ impl<'a> Collector<'a> {
         (sorted(self.faults.into_inner()), sorted(self.warnings.into_inner()))
     }
 
-    fn at(&self, place: Place, problem: Problem) -> Fault {
+    fn at(&self, place: Place, code: Option<Lint>, problem: Problem) -> Fault {
         let text = &self.texts[place.file];
         let line = place.line.checked_sub(1).and_then(|line| self.lines[place.file].get(line)).copied();
         Fault {
             file: text.name.clone(),
             line: place.line,
             column: place.column,
+            code,
             message: problem.message,
             hint: problem.hint,
             excerpt: line.map(|line| Excerpt::of(line, place)),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::document::{Key, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem, meant};
+use super::lint::Lint;
 
 /// A value with the canonical form of how it was written, or what is wrong with it.
 pub type Read<T> = Result<(T, Json), Problem>;
@@ -120,7 +121,7 @@ impl<'a> Fields<'a> {
             let Some((value, canonical)) = scalar(node, key, self.collector, &read) else { continue };
             if !seen.insert(canonical.to_string()) {
                 let message = format!("{canonical} stands twice in `{key}`");
-                self.collector.warn(node.place, Problem::new(message).hint("remove one of the two"));
+                self.collector.lint(node.place, Lint::Repeated, Problem::new(message).hint("remove one of the two"));
                 continue;
             }
             forms.push(canonical);

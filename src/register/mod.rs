@@ -1,8 +1,9 @@
 //! The register: everything that is declared, compiled into one immutable value that decisions are made from.
 //!
 //! [`document`] is the YAML as written; [`compile`] turns documents into a [`Register`] or reports every fault of every
-//! file at once; [`pattern`] matches paths and content types; [`source`] knows which source a peer is, and `lookup.rs` what
-//! is declared for it. Nothing here reads files (that is `folder.rs`) or judges an exchange (that is `policy/`).
+//! file at once; [`lint`] tells what is doubtful and loads all the same; [`pattern`] matches paths and content types;
+//! [`source`] knows which source a peer is, and `lookup.rs` what is declared for it. Nothing here reads files (that is
+//! `folder.rs`) or judges an exchange (that is `policy/`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ pub mod fields;
 mod index;
 #[cfg(test)]
 pub mod linear;
+pub mod lint;
 mod lookup;
 mod networks;
 mod orders;

@@ -10,6 +10,7 @@ use super::compile::Declared;
 use super::document::Node;
 use super::fault::{Collector, Problem, meant};
 use super::fields::{Fields, Places, sorted};
+use super::lint::Lint;
 use super::scalar::{self, choice};
 use super::{Notification, Order, OrderAction, Scope};
 
@@ -147,8 +148,9 @@ fn lift(orders: &mut Known, collector: &Collector<'_>) {
                 if let (Some(suspended), Some(date)) = (suspended, date)
                     && date < *suspended
                 {
-                    let problem = Problem::new(format!("lifted on {date}, before the suspension of {suspended}"));
-                    collector.warn(places.of("date"), problem);
+                    let problem = Problem::new(format!("lifted on {date}, before the suspension of {suspended}"))
+                        .hint("compare both days with the authority's letters");
+                    collector.lint(places.of("date"), Lint::LiftBeforeOrder, problem);
                 }
             }
             // That order is at fault itself, which is told there.

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::fault::Problem;
 use super::fields::{At, Fields};
+use super::lint::Lint;
 use super::scalar::{self, choice, term};
 use super::{
     Controller, Endpoint, Id, Interception, Label, Mode, ModeSetting, Processing, Receipt, ReceiptKind, Recipient,
@@ -29,7 +30,7 @@ pub fn controller(fields: &mut Fields<'_>) -> Option<Controller> {
     if fields.places().written("time_zone").is_none() {
         let problem = Problem::new("the controller has no `time_zone`: days and validity are counted in UTC")
             .hint("write `time_zone: Africa/Casablanca`");
-        fields.collector().warn(fields.places().of("name"), problem);
+        fields.collector().lint(fields.places().of("name"), Lint::TimeZoneMissing, problem);
     }
     Some(Controller {
         name: name?,
@@ -53,7 +54,7 @@ pub fn processing(fields: &mut Fields<'_>, id: Option<Id>) -> Option<Processing>
     if fields.places().written("receipt").is_none() {
         let problem = Problem::new("no `receipt`: transfers of this processing are refused with `receipt-missing`")
             .hint("write the receipt that the authority gave");
-        fields.collector().warn(fields.places().of("id"), problem);
+        fields.collector().lint(fields.places().of("id"), Lint::ReceiptMissing, problem);
     }
     let (purposes, data_categories, data_subjects) = (values(purposes), values(data_categories), values(data_subjects));
     Some(Processing { id: id?, label, purposes, data_categories, data_subjects, retention, receipt })
@@ -94,7 +95,7 @@ pub fn source(fields: &mut Fields<'_>, id: Option<Id>) -> Option<Source> {
     if let Some(place) = places.written("user") {
         let problem = Problem::new("`user` is proved on no listener of this build: the source never matches");
         let hint = "know the source by `networks` or `client_certificate` until then";
-        fields.collector().warn(place, problem.hint(hint));
+        fields.collector().lint(place, Lint::NotBuilt, problem.hint(hint));
     }
     if unproved {
         return None;
@@ -150,7 +151,7 @@ fn check_cleartext(fields: &Fields<'_>) {
     if let Some(place) = fields.places().written("interception") {
         let problem =
             Problem::new("`interception` means nothing with `scheme: http`: it is always read").hint("leave it out");
-        fields.collector().warn(place, problem);
+        fields.collector().lint(place, Lint::NoEffect, problem);
     }
 }
 

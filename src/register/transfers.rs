@@ -6,6 +6,7 @@ use super::compile::Declared;
 use super::document::Scalar;
 use super::fault::{Problem, meant};
 use super::fields::{Fields, Read};
+use super::lint::Lint;
 use super::parties::{endpoint, mode, values};
 use super::scalar::{self, choice, term};
 use super::{Allowance, Document, Filing, FilingStatus, From, Id, Limits, Requests, Transfer, Unread};
@@ -75,7 +76,7 @@ pub fn allowance(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) -
         {
             let problem = Problem::new("`host: any` opens every host for traffic in which nothing personal is found")
                 .hint("name the hosts, or a suffix such as `*.vendor.example`");
-            fields.collector().warn(place, problem);
+            fields.collector().lint(place, Lint::HostAny, problem);
         }
         endpoint
     });
@@ -88,7 +89,7 @@ pub fn allowance(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) -
     let relaxed = fields.or_default("durability", false, choice(&[("strict", false), ("relaxed", true)]));
     if relaxed && let Some(place) = fields.places().written("durability") {
         let problem = Problem::new("`durability: relaxed` is not built yet and works as `strict`");
-        fields.collector().warn(place, problem.hint("nothing leaves before its record is durable"));
+        fields.collector().lint(place, Lint::NotBuilt, problem.hint("nothing leaves before its record is durable"));
     }
     Some(Allowance { id: id?, to, from: from?, note, requests, limits, mode, unread })
 }
@@ -254,7 +255,7 @@ fn hold(fields: &mut Fields<'_>) {
     let stream = fields.or_default("hold", false, choice(&[("whole", false), ("stream", true)]));
     if stream && let Some(place) = fields.places().written("hold") {
         let problem = Problem::new("`hold: stream` is not built yet and works as `whole`");
-        fields.collector().warn(place, problem.hint("the whole body is judged before any byte leaves"));
+        fields.collector().lint(place, Lint::NotBuilt, problem.hint("the whole body is judged before any byte leaves"));
     }
 }
 
@@ -264,8 +265,9 @@ fn inspection(fields: &mut Fields<'_>) {
     fields.terms("thresholds", |written| term(TermKind::DataCategory)(written), scalar::count(1));
     for key in ["likelihood", "thresholds"] {
         if let Some(place) = fields.places().written(key) {
-            let problem = Problem::new(format!("`{key}` is not built yet: every finding counts"));
-            fields.collector().warn(place, problem);
+            let problem = Problem::new(format!("`{key}` is not built yet: every finding counts"))
+                .hint("nothing passes that it would refuse");
+            fields.collector().lint(place, Lint::NotBuilt, problem);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::checks::sources_of;
 use super::compile::Declared;
 use super::fault::{Collector, Problem};
 use super::fields::Places;
+use super::lint::Lint;
 use super::{Allowance, Endpoint, From, Interception, Source};
 use crate::destination::{HostPattern, Scheme};
 
@@ -134,8 +135,11 @@ impl<'d> Joint<'d> {
         // Under `from: [any]` it works for the other sources; a listed source, or a destination, says it on purpose.
         match self.from {
             From::Any if endpoint.interception != Interception::Never => {
-                self.collector
-                    .warn(self.places.of("from"), problem.hint("it is refused for that source with `uninspectable`"));
+                self.collector.lint(
+                    self.places.of("from"),
+                    Lint::TunnelRefused,
+                    problem.hint("it is refused for that source with `uninspectable`"),
+                );
             }
             From::Any | From::Sources(_) => {
                 self.collector
@@ -169,12 +173,16 @@ impl<'d> Joint<'d> {
         let until = allowance.unread.as_ref().map_or_else(String::new, |unread| unread.until.to_string());
         let hosts: Vec<String> = allowance.to.iter().map(|endpoint| endpoint.host.to_string()).collect();
         let message = format!("traffic to {} is not inspected until {until}", hosts.join(", "));
-        self.collector
-            .warn(self.places.of("unread"), Problem::new(message).hint("it is counted as not inspected everywhere"));
+        self.collector.lint(
+            self.places.of("unread"),
+            Lint::NotInspected,
+            Problem::new(message).hint("it is counted as not inspected everywhere"),
+        );
         if self.tunnel().is_none() {
             let message = "`unread` has no effect: neither a source nor a destination says `interception: never`";
-            self.collector.warn(
+            self.collector.lint(
                 self.places.of("unread"),
+                Lint::NoEffect,
                 Problem::new(message).hint("write `interception: never` on the destination"),
             );
         }

@@ -79,8 +79,7 @@ pub fn basis_possible(regime: Regime, basis: &Term, country: Country) -> bool {
         return false;
     }
     // `eu-gdpr:AdequacyDecision` is a narrower way to say A45-3.
-    let wants_the_list =
-        Term::parse(regime.adequacy_basis(), super::TermKind::LegalBasis).is_ok_and(|list| list.covers(basis));
+    let wants_the_list = regime.list_basis().is_some_and(|list| list.covers(basis));
     !wants_the_list || is_adequate(regime, country) != Adequacy::NotListed
 }
 

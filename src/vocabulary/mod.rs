@@ -4,12 +4,14 @@
 //! program runs. Nothing here opens the gate. A term or country says what a declaration claims; the lists only test
 //! whether the claim is possible.
 //!
-//! [`term`] has terms and their hierarchy, [`country`] countries, [`regime`] the laws, [`adequacy`] their lists.
+//! [`term`] has terms and their hierarchy, [`country`] countries, [`regime`] the laws, [`adequacy`] their lists,
+//! [`papers`] what they want to see.
 //! The tables are `dpv.tsv` (W3C, see `DPV-LICENSE.md`), `own.tsv`, `countries.tsv` and `adequacy.json` beside them,
 //! each with its source and licence in its head.
 
 pub mod adequacy;
 pub mod country;
+pub mod papers;
 pub mod regime;
 pub mod term;
 

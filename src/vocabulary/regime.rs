@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::nearest;
+use super::{Term, TermKind, nearest};
 use crate::destination::shown;
 
 /// A data-protection law with rules about transfers abroad.
@@ -105,6 +105,11 @@ impl Regime {
         }
     }
 
+    /// The same as a term; every regime has one, a test reads them.
+    pub fn list_basis(self) -> Option<Term> {
+        Term::parse(self.adequacy_basis(), TermKind::LegalBasis).ok()
+    }
+
     /// The basis that needs the recipient's country on the regime's list of adequate ones.
     pub(super) fn adequacy_basis(self) -> &'static str {
         match self {
@@ -128,7 +133,6 @@ impl fmt::Display for Regime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vocabulary::{Term, TermKind};
 
     #[test]
     fn every_regime_is_read_as_it_is_shown_and_has_its_terms() {

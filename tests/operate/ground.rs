@@ -158,7 +158,7 @@ recipients:
   - id: ministry-b
     name: Ministry B
     country: FR
-    destinations: [{host: intake.ministry-b.example, port: {intake}, tls_spki_sha256: ["{pin}"]}]
+    destinations: [{host: intake.ministry-b.example, port: {intake}, tls_spki_sha256: ["{pin}", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}]
   - id: ministry-t
     name: Ministry T
     country: FR

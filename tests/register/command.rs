@@ -8,9 +8,13 @@ use serde_json::Value as Json;
 
 #[test]
 fn the_shipped_policies_are_clean() {
-    let output = check(&["policies", "--deny-warnings"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = text(&output);
+    // While the former contractor's filing was in force, and now that the entry is kept for its name alone.
+    let then = check(&["policies", "--deny-warnings", "--at", "2022-06-01T10:00:00Z"]);
+    assert_eq!(then.status.code(), Some(0), "{then:?}");
+    let now = check(&["policies", "--json", "--at", "2026-12-01T10:00:00Z"]);
+    let said: Json = serde_json::from_slice(&now.stdout).expect("one JSON object");
+    assert_eq!((&said["warnings"][0]["code"], &said["warnings"][1]), (&Json::from("filing-expired"), &Json::Null));
+    let said = text(&then);
     assert!(
         said.starts_with(
             "1 processing, 1 source, 3 recipients, 3 transfers, 1 allowance, 1 order; 0 warnings; version "
@@ -60,6 +64,34 @@ fn json_gives_the_same_places() {
     let said: Json = serde_json::from_slice(&check(&["policies", "--json"]).stdout).expect("one JSON object");
     assert_eq!(said["register"]["transfers"], 3);
     assert_eq!(said["register"]["version"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn sarif_gives_each_finding_its_rule_and_place() {
+    let output = check(&["tests/register/lints", "--format", "sarif"]);
+    let said: Json = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((said["version"].as_str(), output.status.code()), (Some("2.1.0"), Some(1)));
+    let run = &said["runs"][0];
+    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    let rules: Vec<&Json> =
+        run["tool"]["driver"]["rules"].as_array().expect("rules").iter().map(|rule| &rule["id"]).collect();
+    let results = run["results"].as_array().expect("results");
+    assert!(results.iter().all(|result| rules.contains(&&result["ruleId"])), "every result has its rule");
+    let place = |result: &Json| result["locations"][0]["physicalLocation"].clone();
+    let twice =
+        results.iter().find(|result| result["ruleId"] == "fault").expect("ids are written twice in these files");
+    assert_eq!(twice["level"], "error");
+    for result in results {
+        assert!(place(result)["region"]["startLine"].as_u64().is_some_and(|line| line > 0), "{result}");
+        assert!(
+            place(result)["artifactLocation"]["uri"]
+                .as_str()
+                .is_some_and(|uri| uri.starts_with("tests/register/lints/"))
+        );
+    }
+    let clean = check(&["policies", "--format", "sarif", "--at", "2022-06-01T10:00:00Z"]);
+    let said: Json = serde_json::from_slice(&clean.stdout).expect("one JSON object");
+    assert_eq!((said["runs"][0]["results"].as_array().map(Vec::len), clean.status.code()), (Some(0), Some(0)));
 }
 
 #[test]
