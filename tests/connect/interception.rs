@@ -218,6 +218,8 @@ async fn a_client_that_does_not_trust_us_is_one_record_and_a_metric() {
     assert!(detail.contains("UnknownCA") || detail.contains("unknown"), "the alert is told: {detail}");
     let metrics = house.metrics().await;
     assert_eq!(series(&metrics, "tasrih_client_distrust_total", &[]), 1);
+    assert_eq!(series(&metrics, "tasrih_client_distrust_total", &["source=\"loopback\""]), 1, "counted by source");
+    assert_eq!(decisions[0]["unmapped"]["transfer"]["client_alert"], "unknown_ca");
     assert_eq!(series(&metrics, "tasrih_tls_handshake_failures_total", &["client"]), 1);
     assert_eq!(series(&metrics, "tasrih_decisions_total", &["reason=\"client-closed\"", "entry=\"connect\""]), 1);
     assert_eq!(house.recipient("tls.example").connections(), 0, "nothing was dialled for it");
