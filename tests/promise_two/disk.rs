@@ -62,6 +62,18 @@ async fn until_ready(process: &Process) {
     panic!("it does not mend itself: {:?}", process.page("/readyz").await);
 }
 
+/// Waits until every decision has its outcome, durably.
+async fn until_closed(process: &Process) {
+    for _ in 0..200 {
+        let metrics = process.page("/metrics").await.expect("metrics");
+        if metrics.lines().any(|line| line == "tasrih_record_open_decisions 0") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("decisions stay open");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_a_freed_one_is_used_again_without_a_restart() {
     let Some((volume, ground)) = on_volume().await else { return };
@@ -91,7 +103,10 @@ async fn what_is_open_when_the_disk_fills_up_gets_its_outcome() {
     // The decision is on record and its outcome is not, for as long as the writer's next sync takes.
     let tracer = delay_writer(&process, "fdatasync", Duration::from_millis(300), &ground.path("trace")).await;
     let fill = async {
-        tokio::time::sleep(Duration::from_millis(450)).await;
+        // A request has arrived: its decision is on record, and its outcome has a sync before it.
+        while ground.recipients.iter().all(|it| it.visits().iter().all(|visit| visit.requests.is_empty())) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         volume.fill(0)
     };
     let (ballast, ()) = tokio::join!(fill, tally.send(&ground, proxy));
@@ -112,6 +127,8 @@ async fn a_read_only_disk_latches_and_a_restart_goes_on_where_it_ended() {
     let (mut process, proxy) = started(&ground).await;
     let mut tally = Tally::default();
     passes(&ground, proxy, &mut tally).await;
+    // A sync that is under way would fail as one of a disk that fails: EIO.
+    until_closed(&process).await;
     volume.turn_read_only();
     refuses(&ground, proxy, &mut tally).await;
     names(&process, "latched-erofs", "then restart").await;
