@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -29,7 +29,7 @@ use crate::proxy::pace::Pace;
 use crate::proxy::sources::Sources;
 use crate::proxy::spool::{Budget, Spool};
 use crate::proxy::{Corridor, Limits, accept, stopped};
-use crate::record::Lifecycle;
+use crate::record::{Lifecycle, Origin};
 use crate::register::compile::Compiled;
 use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
@@ -187,6 +187,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         node: settings.node.as_str().into(),
         pseudonym: format!("tasrih-{}", settings.node),
         register: ArcSwap::from(register.clone()),
+        refused: ArcSwapOption::empty(),
         ledger: Mutex::new(ledger),
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
         addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
@@ -209,7 +210,14 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     });
     let version = register.version.clone();
     let transfers = register.transfers.len() as u64;
-    audit.note(Lifecycle::RegisterLoaded { version, transfers, warnings: warnings.len() as u64 }).await?;
+    audit
+        .note(Lifecycle::RegisterLoaded {
+            version,
+            transfers,
+            warnings: warnings.len() as u64,
+            origin: Origin::default(),
+        })
+        .await?;
 
     let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
     let first = (proxies[0], listening.listeners[0].tls.is_some());

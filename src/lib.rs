@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 5 ENTRY       main.rs  cli/
-//! 4 ASSEMBLY    app.rs  app/  reload.rs  demo/  admin/
+//! 4 ASSEMBLY    app.rs  app/  reload.rs  reload/  demo/  admin/
 //! 3 DATA PATH   proxy/
 //! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs  descriptors.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====

@@ -4,19 +4,25 @@
 //! log, metric and record say so. One without takes effect once it is on record: what is open is judged again within a
 //! second ([`crate::proxy::guard`]), what is not on record yet is decided anew, and everything later is decided on it.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::audit::RecordUnavailable;
-use crate::folder::{self, FolderFault};
+use crate::folder::{self, FolderFault, Seen, Shelf};
 use crate::proxy::Corridor;
-use crate::record::Lifecycle;
+use crate::record::{Lifecycle, Origin};
 use crate::register::Version;
 use crate::register::compile::{Circumstances, Compiled, compile_in};
-use crate::register::fault::{Fault, Faults};
+use crate::register::fault::{Fault, Faults, Text};
+
+mod origin;
+mod watch;
+
+use origin::origin;
+pub use watch::Watch;
 
 /// A register that is in force after a reload.
 #[derive(Debug)]
@@ -51,41 +57,102 @@ impl ReloadFault {
     }
 }
 
-/// Reads the policy files of `folder` again and puts them in force.
+/// Reads the policy files of a folder again whenever it is asked to; what it read last it remembers.
+pub struct Reloader {
+    folder: PathBuf,
+    remembered: Arc<Mutex<Remembered>>,
+    /// One reload after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    /// The files as they were just before they were read last, whether or not they were taken.
+    seen: Seen,
+    shelf: Shelf,
+}
+
+impl Reloader {
+    /// Reads this folder, whose files were read before when they looked like this.
+    pub fn new(folder: PathBuf, seen: Seen) -> Reloader {
+        let remembered = Arc::new(Mutex::new(Remembered { seen, shelf: Shelf::default() }));
+        Reloader { folder, remembered, turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The folder that is read.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How the files looked just before they were read last.
+    pub fn read_last(&self) -> Seen {
+        lock(&self.remembered).seen.clone()
+    }
+
+    /// Reads the policy files again and puts them in force.
+    ///
+    /// # Errors
+    /// [`ReloadFault`]; the register in force stays.
+    pub async fn reload(&self, corridor: &Corridor) -> Result<Reloaded, ReloadFault> {
+        let _turn = self.turn.lock().await;
+        let (read, origin) = self.read(corridor.holding.hold, corridor.audit.clock().wall()).await;
+        let reloaded = match read {
+            Ok(compiled) => take(corridor, compiled, &origin).await,
+            Err(fault) => Err(fault),
+        };
+        corridor.metrics.reloaded(reloaded.is_ok());
+        corridor.refused.store(reloaded.as_ref().err().map(|fault| Arc::new(fault.faults())));
+        if let Err(fault) = &reloaded {
+            note_refusal(corridor, fault, origin).await;
+        }
+        reloaded
+    }
+
+    /// Files and a compilation of seconds belong on no thread that serves exchanges.
+    async fn read(&self, hold_limit: u64, at: Timestamp) -> (Result<Compiled, ReloadFault>, Origin) {
+        let (folder, remembered) = (self.folder.clone(), self.remembered.clone());
+        let reading = spawn_blocking(move || {
+            // Looked at first: what changes while it is read looks different afterwards, and is read again.
+            let seen = match Seen::of(&folder) {
+                Ok(seen) => seen.unwrap_or_default(),
+                Err(fault) => return (Err(fault.into()), Origin::default()),
+            };
+            let mut remembered = lock(&remembered);
+            let origin = origin(&folder, &remembered.seen, &seen);
+            remembered.seen = seen;
+            let texts = remembered.shelf.read(&folder);
+            drop(remembered);
+            let documents = |file: &str| folder::document(&folder, file);
+            let circumstances = Circumstances { hold_limit, at: Some(at), documents: Some(&documents) };
+            let compile = |texts: Vec<Text>| compile_in(&texts, &circumstances).map_err(ReloadFault::Faults);
+            (texts.map_err(ReloadFault::from).and_then(compile), origin)
+        });
+        reading.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    }
+}
+
+/// What is remembered is whole at every moment, so that a panic elsewhere spoils nothing.
+fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
+    remembered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the policy files of `folder` and puts them in force, remembering nothing.
 ///
 /// # Errors
 /// [`ReloadFault`]; the register in force stays.
 pub async fn reload(corridor: &Corridor, folder: PathBuf) -> Result<Reloaded, ReloadFault> {
-    let reloaded = match read(folder, corridor.holding.hold, corridor.audit.clock().wall()).await {
-        Ok(compiled) => take(corridor, compiled).await,
-        Err(fault) => Err(fault),
-    };
-    corridor.metrics.reloaded(reloaded.is_ok());
-    if let Err(fault) = &reloaded {
-        note_refusal(corridor, fault).await;
-    }
-    reloaded
-}
-
-/// Files and a compilation of seconds belong on no thread that serves exchanges.
-async fn read(folder: PathBuf, hold_limit: u64, at: Timestamp) -> Result<Compiled, ReloadFault> {
-    let reading = spawn_blocking(move || {
-        let texts = folder::read(&folder)?;
-        let documents = |file: &str| folder::document(&folder, file);
-        let circumstances = Circumstances { hold_limit, at: Some(at), documents: Some(&documents) };
-        compile_in(&texts, &circumstances).map_err(ReloadFault::Faults)
-    });
-    reading.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    Reloader::new(folder, Seen::default()).reload(corridor).await
 }
 
 /// On record first: a decision that names a version must find it in the log.
-async fn take(corridor: &Corridor, compiled: Compiled) -> Result<Reloaded, ReloadFault> {
+async fn take(corridor: &Corridor, compiled: Compiled, origin: &Origin) -> Result<Reloaded, ReloadFault> {
     let Compiled { register, warnings } = compiled;
     let version = register.version.clone();
     let is_new = version != corridor.register.load().version;
     if is_new {
         let transfers = register.transfers.len() as u64;
-        let loaded = Lifecycle::RegisterLoaded { version: version.clone(), transfers, warnings: warnings.len() as u64 };
+        let (version, warnings, origin) = (version.clone(), warnings.len() as u64, origin.clone());
+        let loaded = Lifecycle::RegisterLoaded { version, transfers, warnings, origin };
         corridor.audit.note(loaded).await?;
         corridor.metrics.register_loaded(&register, corridor.audit.clock().wall());
         corridor.register.store(Arc::new(register));
@@ -93,9 +160,9 @@ async fn take(corridor: &Corridor, compiled: Compiled) -> Result<Reloaded, Reloa
     Ok(Reloaded { version, is_new, warnings })
 }
 
-async fn note_refusal(corridor: &Corridor, fault: &ReloadFault) {
+async fn note_refusal(corridor: &Corridor, fault: &ReloadFault, origin: Origin) {
     let in_force = corridor.register.load().version.clone();
-    let refused = Lifecycle::RegisterRefused { in_force, faults: fault.faults() };
+    let refused = Lifecycle::RegisterRefused { in_force, faults: fault.faults(), origin };
     if let Err(unavailable) = corridor.audit.note(refused).await {
         tracing::error!(%unavailable, "that a register was refused could not be recorded");
     }

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,8 +14,9 @@ use serde_json::Value;
 use support::{FRAME, House, Plan, Site, UPLOADER, frame, reason_of, series};
 use tasrih::demo::recipient::Answer;
 use tasrih::destination::{Destination, Host, Scheme};
+use tasrih::folder::Seen;
 use tasrih::policy::{ConnectionFacts, TlsFacts, TlsVersion};
-use tasrih::reload::{ReloadFault, Reloaded, reload};
+use tasrih::reload::{ReloadFault, Reloaded, Reloader, Watch, reload};
 
 const HEAD: &str = "
 schema: tasrih/1
@@ -60,10 +62,14 @@ async fn house() -> House {
 async fn put(house: &House, policy: &str) -> Result<Reloaded, ReloadFault> {
     let folder = house.folder.path().join("policies");
     std::fs::create_dir_all(&folder).expect("a folder");
-    let port = |host: &str| house.recipient(host).address.port().to_string();
-    let policy = policy.replace("{port:a.example}", &port("a.example")).replace("{port:b.example}", &port("b.example"));
-    std::fs::write(folder.join("register.yaml"), policy).expect("a policy file");
+    std::fs::write(folder.join("register.yaml"), ported(house, policy)).expect("a policy file");
     reload(house.running.corridor(), folder).await
+}
+
+/// A policy with the ports that the recipients listen on.
+fn ported(house: &House, policy: &str) -> String {
+    let port = |host: &str| house.recipient(host).address.port().to_string();
+    policy.replace("{port:a.example}", &port("a.example")).replace("{port:b.example}", &port("b.example"))
 }
 
 fn frame_to(house: &House, host: &str) -> http::Request<Bytes> {
@@ -258,4 +264,88 @@ async fn the_keys_that_recipients_show_are_watched() {
     );
     let name = "tasrih_recipient_certificate_not_after_timestamp_seconds";
     assert_eq!(series(&metrics, name, &["recipient=\"ministry-a\""]), now + 60);
+}
+
+/// Watches the policy folder of a house as `tasrih run` does, until the test is over. The folder is made, and empty.
+fn watched(house: &House) -> PathBuf {
+    let folder = house.folder.path().join("policies");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let reloader = Reloader::new(folder.clone(), Seen::of(&folder).expect("readable").expect("made"));
+    let corridor = house.running.corridor().clone();
+    tokio::spawn(async move {
+        let mut watch = Watch::over(&reloader);
+        loop {
+            watch.changed(&reloader).await;
+            let _ = reloader.reload(&corridor).await;
+        }
+    });
+    folder
+}
+
+/// Waits until the log has so many of these.
+async fn until(house: &House, code: &str, count: usize) -> Vec<Value> {
+    for _ in 0..400 {
+        let found = lifecycle(house, code);
+        if found.len() >= count {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no {count} records {code}: {:#?}", lifecycle(house, code));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_put_in_place_of_another_takes_effect_by_itself() {
+    let house = house().await;
+    let folder = watched(&house);
+    let both = ported(&house, &register(&[transfer('a', "A-GC-1/2023"), transfer('b', "A-GC-2/2023")]));
+    // As editors save: copies beside it that are half written, then the whole file is put in its place.
+    std::fs::write(folder.join(".register.yaml.swp"), &both[..both.len() / 2]).expect("written");
+    std::fs::write(folder.join("4913"), "").expect("written");
+    std::fs::write(folder.join("register.yaml~"), &both).expect("written");
+    std::fs::rename(folder.join("register.yaml~"), folder.join("register.yaml")).expect("renamed");
+    let loaded = until(&house, "register-loaded", 2).await;
+    let origin = &loaded[1]["unmapped"]["transfer"]["origin"];
+    assert_eq!(origin["file"], "register.yaml", "{origin:#}");
+    assert!(origin["owner_uid"].is_u64(), "{origin:#}");
+    let ready = house.ready().await;
+    assert_eq!(
+        (ready["register"].as_str(), &ready["register_refused"]),
+        (version_of(&loaded[1]).as_str(), &false.into())
+    );
+
+    // An order in a file of its own stops what the other file permits.
+    let order = "orders: [{authority: CNDP, ref: order-1, action: suspend, scope: everything}]";
+    std::fs::write(folder.join("orders.yaml"), order).expect("written");
+    until(&house, "register-loaded", 3).await;
+    let refused = house.send(UPLOADER, frame_to(&house, "a.example")).await;
+    assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("suspended-by-order")));
+    assert!(lifecycle(&house, "register-refused").is_empty(), "no half of a file was read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_told_once_and_readiness_names_it_until_it_is_mended() {
+    let house = house().await;
+    let folder = watched(&house);
+    let policy = ported(&house, &register(&[transfer('a', "A-GC-1/2023")]));
+    std::fs::write(folder.join("register.yaml"), policy.replace("granted", "grnated")).expect("written");
+    until(&house, "register-refused", 1).await;
+    // Longer than several looks at the folder.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(lifecycle(&house, "register-refused").len(), 1, "what was refused is not read until it changes");
+    let ready = house.ready().await;
+    assert_eq!(
+        (&ready["ready"], &ready["register_refused"], &ready["register_faults"]),
+        (&true.into(), &true.into(), &1.into())
+    );
+    assert_eq!(house.send(UPLOADER, frame_to(&house, "a.example")).await.status, 200, "the older one is in force");
+    // A folder that is gone is being exchanged: nothing is read, and nothing taken out of force.
+    let aside = folder.with_extension("aside");
+    std::fs::rename(&folder, &aside).expect("renamed");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.send(UPLOADER, frame_to(&house, "a.example")).await.status, 200);
+    std::fs::write(aside.join("register.yaml"), policy.replace("A-GC-1", "A-GC-7")).expect("written");
+    std::fs::rename(&aside, &folder).expect("renamed");
+    until(&house, "register-loaded", 2).await;
+    assert_eq!(house.ready().await["register_refused"], false);
 }

@@ -45,6 +45,11 @@ pub struct Readiness {
     pub node: String,
     /// SHA-256 of the register in force, in hex.
     pub register: String,
+    /// Whether newer policy files were refused, so that the register in force is an older one.
+    pub register_refused: bool,
+    /// How many faults they have, 0 where they could not be read; absent where none were refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub register_faults: Option<u64>,
     /// Whether records can be written: `available`, or why not.
     pub record: String,
     /// Why not, in fixed words; absent when ready.
@@ -173,6 +178,8 @@ mod tests {
                 ready: self.0,
                 node: "egress-1".to_owned(),
                 register: "00".to_owned(),
+                register_refused: false,
+                register_faults: None,
                 record,
                 reason,
                 cause: None,

@@ -72,10 +72,13 @@ impl Status for Observed {
     fn readiness(&self) -> Readiness {
         let health = self.corridor.audit.health();
         let ready = health.is_ready();
+        let refused = self.corridor.refused.load_full();
         Readiness {
             ready,
             node: self.corridor.node.to_string(),
             register: self.corridor.register.load().version.0.to_string(),
+            register_refused: refused.is_some(),
+            register_faults: refused.map(|faults| *faults),
             record: describe(&health),
             reason: (!ready).then(|| "record-unavailable".to_owned()),
             cause: health.cause().map(|cause| cause.as_str().to_owned()),

@@ -13,12 +13,13 @@ use super::{FINE, REFUSED, UNREADABLE};
 use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::config::{ClientCertificates, Listener, LogFormat, Settings};
 use crate::descriptors::Descriptors;
+use crate::folder::Seen;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
 use crate::register::Version;
 use crate::register::compile::Compiled;
 use crate::register::fault::Fault;
-use crate::reload::{self, Reloaded};
+use crate::reload::{Reloaded, Reloader, Watch};
 use crate::service::{self, Sockets};
 
 /// How long a process that was handed its sockets waits for its predecessor, unless `--wait` says otherwise.
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// from systemd, else not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
+    /// Do not watch the policy folder: changed files wait for SIGHUP
+    #[arg(long)]
+    no_watch: bool,
 }
 
 pub fn main(arguments: Arguments) -> u8 {
@@ -55,7 +59,7 @@ pub fn main(arguments: Arguments) -> u8 {
     };
     let patience = arguments.wait.unwrap_or(if sockets.is_empty() { Duration::ZERO } else { PATIENCE });
     let succession = Succession { sockets, patience };
-    let (settings, register, repetition) = match prepare(&arguments) {
+    let (settings, register, reloader, repetition) = match prepare(&arguments) {
         Ok(prepared) => prepared,
         Err(fault) => {
             eprintln!("{fault}");
@@ -64,8 +68,8 @@ pub fn main(arguments: Arguments) -> u8 {
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
-            let policies = arguments.installation.policies.clone();
-            let code = runtime.block_on(run(Parts::new(settings, register), succession, policies, repetition));
+            let watch = (!arguments.no_watch).then(|| Watch::over(&reloader));
+            let code = runtime.block_on(run(Parts::new(settings, register), succession, (reloader, watch), repetition));
             // Everything is on record; a thread that still waits for a name service must not delay the end.
             runtime.shutdown_background();
             code
@@ -78,14 +82,18 @@ pub fn main(arguments: Arguments) -> u8 {
 }
 
 /// Reads the files and sets up the log; faults are to be printed, as the log may be what is faulty.
-fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Repetition), String> {
+fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Reloader, Repetition), String> {
     let settings = arguments.installation.settings()?;
     let filter = arguments.log.as_deref().unwrap_or(settings.log.level.as_str());
     let format = arguments.log_format.unwrap_or(settings.log.format);
     let repetition = logging::init(format, filter).map_err(|fault| told(&fault))?;
+    // Looked at before they are read: what changes from here on is seen as a change.
+    let policies = &arguments.installation.policies;
+    let seen = Seen::of(policies).map_err(|fault| told(&fault))?.unwrap_or_default();
+    let reloader = Reloader::new(policies.clone(), seen);
     let register = arguments.installation.compile(settings.limits.hold)?;
-    tell_warnings(&register.warnings, &arguments.installation.policies);
-    Ok((settings, register, repetition))
+    tell_warnings(&register.warnings, policies);
+    Ok((settings, register, reloader, repetition))
 }
 
 /// How many warnings the policy files have; `tasrih check` shows each of them.
@@ -105,7 +113,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| format!("`{text}` is no duration; write 30s, 2m or PT1M"))
 }
 
-async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition: Repetition) -> u8 {
+async fn run(
+    parts: Parts,
+    succession: Succession,
+    (reloader, mut watch): (Reloader, Option<Watch>),
+    repetition: Repetition,
+) -> u8 {
     if let Err(fault) = Descriptors::raise() {
         tracing::warn!(%fault, "the soft limit of file descriptors cannot be raised to the hard one");
     }
@@ -134,8 +147,15 @@ async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition
     service::ready(&summary.status(&running));
     let beat = tokio::spawn(service::beat());
     let counting = tokio::spawn(repetition.clone().tell_each_minute());
-    while let Wanted::Reload = signals.wanted().await {
-        read_again(&running, &policies).await;
+    loop {
+        let wanted = tokio::select! {
+            wanted = signals.wanted() => wanted,
+            () = changed(&mut watch, &reloader) => Wanted::Reload,
+        };
+        match wanted {
+            Wanted::Stop => break,
+            Wanted::Reload => read_again(&running, &reloader).await,
+        }
     }
     tracing::info!(seconds = drain.as_secs(), "stopping: open exchanges may finish; a second signal cuts them");
     service::stopping(&format!("finishing open exchanges, at most {} s", drain.as_secs()));
@@ -151,18 +171,26 @@ async fn run(parts: Parts, succession: Succession, policies: PathBuf, repetition
     FINE
 }
 
+/// Ends when the policy files changed; never, where they are not watched.
+async fn changed(watch: &mut Option<Watch>, reloader: &Reloader) {
+    match watch {
+        Some(watch) => watch.changed(reloader).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Puts the policy files in force as they are now, and says what came of it.
-async fn read_again(running: &Running, policies: &Path) {
+async fn read_again(running: &Running, reloader: &Reloader) {
     service::reloading("reading the policy files again");
-    let reloaded = reload::reload(running.corridor(), policies.to_owned()).await;
+    let reloaded = reloader.reload(running.corridor()).await;
     match &reloaded {
         Ok(Reloaded { version, is_new: true, warnings }) => {
             tracing::info!(register = short(version), warnings = warnings.len(), "a new register is in force");
-            tell_warnings(warnings, policies);
+            tell_warnings(warnings, reloader.folder());
         }
         Ok(Reloaded { version, warnings, .. }) => {
             tracing::info!(register = short(version), "the policy files say what is in force already");
-            tell_warnings(warnings, policies);
+            tell_warnings(warnings, reloader.folder());
         }
         // Every fault with its place, for whoever edited the files.
         Err(fault) => tracing::error!(fault = told(fault), "the register was refused; the one in force stays"),

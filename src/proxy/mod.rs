@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use std::net::IpAddr;
 use tokio::sync::Semaphore;
@@ -56,6 +56,8 @@ pub struct Corridor {
     pub pseudonym: String,
     /// The register in force; an exchange takes one and keeps it to its end.
     pub register: ArcSwap<Register>,
+    /// How many faults the policy files had that were refused last; none where they are in force.
+    pub refused: ArcSwapOption<u64>,
     /// The counters of the limits. Held for the length of one decision, never across an await.
     pub ledger: Mutex<Ledger>,
     /// Where decisions go before anything leaves.

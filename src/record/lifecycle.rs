@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::event::{Place, log_metadata, put, put_activity, put_time};
-use super::{Lifecycle, LifecycleRecord};
+use super::{Lifecycle, LifecycleRecord, Origin};
 
 const CLASS: u32 = 6002;
 const CLASS_NAME: &str = "Application Lifecycle";
@@ -64,19 +64,22 @@ fn tell(event: &Lifecycle) -> Telling {
             message: "stopped in order".to_owned(),
             ours: json!({}),
         },
-        Lifecycle::RegisterLoaded { version, transfers, warnings } => Telling {
+        Lifecycle::RegisterLoaded { version, transfers, warnings, origin } => Telling {
             code: "register-loaded",
             activity: OTHER,
             severity: INFORMATIONAL,
             message: format!("a register with {transfers} transfers took effect"),
-            ours: json!({ "register_version": &*version.0, "transfers": transfers, "warnings": warnings }),
+            ours: with_origin(
+                json!({ "register_version": &*version.0, "transfers": transfers, "warnings": warnings }),
+                origin,
+            ),
         },
-        Lifecycle::RegisterRefused { in_force, faults } => Telling {
+        Lifecycle::RegisterRefused { in_force, faults, origin } => Telling {
             code: "register-refused",
             activity: OTHER,
             severity: HIGH,
             message: format!("policy files with {faults} faults were refused; the register in force stays"),
-            ours: json!({ "register_version": &*in_force.0, "faults": faults }),
+            ours: with_origin(json!({ "register_version": &*in_force.0, "faults": faults }), origin),
         },
         Lifecycle::Heartbeat(beat) => Telling {
             code: "heartbeat",
@@ -117,4 +120,20 @@ fn tell(event: &Lifecycle) -> Telling {
             ours: json!({ "refused": refused }),
         },
     }
+}
+
+/// Adds who changed the policy files, where anything is known of that.
+fn with_origin(mut ours: Value, origin: &Origin) -> Value {
+    let Origin { file, owner, commit, brought_by } = origin;
+    let told = [
+        ("file", file.as_ref().map(|file| json!(file))),
+        ("owner_uid", owner.map(|owner| json!(owner))),
+        ("commit", commit.as_ref().map(|commit| json!(commit))),
+        ("brought_by", brought_by.as_ref().map(|name| json!(name))),
+    ];
+    let told: Map<String, Value> = told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    if !told.is_empty() {
+        ours["origin"] = Value::Object(told);
+    }
+    ours
 }

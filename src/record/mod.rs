@@ -347,6 +347,19 @@ pub struct LifecycleRecord {
     pub event: Lifecycle,
 }
 
+/// Who changed the policy files, as far as these tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the changed file that was written last.
+    pub file: Option<String>,
+    /// User id of its owner.
+    pub owner: Option<u32>,
+    /// Commit of the git checkout that the folder is part of.
+    pub commit: Option<String>,
+    /// Who brought that checkout there, by git's own log.
+    pub brought_by: Option<String>,
+}
+
 /// The happenings that are on record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lifecycle {
@@ -365,6 +378,8 @@ pub enum Lifecycle {
         transfers: u64,
         /// How many warnings it was loaded with.
         warnings: u64,
+        /// Who changed the files; empty at start.
+        origin: Origin,
     },
     /// A register that was to take effect while the proxy ran was refused.
     RegisterRefused {
@@ -372,6 +387,8 @@ pub enum Lifecycle {
         in_force: Version,
         /// Faults of its policy files; 0 where they could not be read.
         faults: u64,
+        /// Who changed the files.
+        origin: Origin,
     },
     /// Written each minute, so that silence is evidence too.
     Heartbeat(Heartbeat),

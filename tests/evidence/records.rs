@@ -8,8 +8,8 @@ use tasrih::destination::{Destination, Scheme};
 use tasrih::policy::{CandidateKind, CandidateReport, Decision, End, Reason};
 use tasrih::record::past::{self, Interrupted, Kind};
 use tasrih::record::{
-    DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, OutcomeRecord,
-    Record,
+    DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, Origin,
+    OutcomeRecord, Record,
 };
 use tasrih::register::Version;
 
@@ -87,6 +87,15 @@ fn an_interrupted_decision_becomes_a_valid_outcome_of_it() {
     }
 }
 
+fn origin() -> Origin {
+    Origin {
+        file: Some("cctv.yaml".to_owned()),
+        owner: Some(1_000),
+        commit: Some("93b5".repeat(10)),
+        brought_by: Some("Amal B. <amal@visa-centre.example>".to_owned()),
+    }
+}
+
 #[test]
 fn each_happening_of_the_proxy_is_a_valid_event() {
     let version = Version("5f2a".repeat(16).into());
@@ -101,8 +110,8 @@ fn each_happening_of_the_proxy_is_a_valid_event() {
     for event in [
         Lifecycle::Start { interrupted: 2 },
         Lifecycle::Stop,
-        Lifecycle::RegisterRefused { in_force: version.clone(), faults: 2 },
-        Lifecycle::RegisterLoaded { version, transfers: 3, warnings: 0 },
+        Lifecycle::RegisterRefused { in_force: version.clone(), faults: 2, origin: origin() },
+        Lifecycle::RegisterLoaded { version, transfers: 3, warnings: 0, origin: Origin::default() },
         Lifecycle::Heartbeat(beat),
         Lifecycle::TornTail { segment: "00000000000000000000.seg".to_owned(), offset: 99, bytes: 7 },
         Lifecycle::ClockStep { by: SignedDuration::from_secs(-3_600) },

@@ -8,7 +8,7 @@ use tasrih::audit::{Audit, Cause, Options, RecordUnavailable};
 use tasrih::clock::ManualClock;
 use tasrih::policy::{Decision, End};
 use tasrih::record::past::{Kind, Past};
-use tasrih::record::{DecisionRecord, Lifecycle, OutcomeRecord};
+use tasrih::record::{DecisionRecord, Lifecycle, Origin, OutcomeRecord};
 use tasrih::register::Version;
 
 use crate::exchanges::{denial, permit};
@@ -33,7 +33,15 @@ async fn a_life_is_on_record_and_durable_step_by_step() {
     let state = tempfile::tempdir().unwrap();
     let (audit, recovery) = Audit::open(state.path(), Options::default()).unwrap();
     assert_eq!((recovery.last_time, recovery.interrupted), (None, 0));
-    audit.note(Lifecycle::RegisterLoaded { version: Version("ab".into()), transfers: 3, warnings: 1 }).await.unwrap();
+    audit
+        .note(Lifecycle::RegisterLoaded {
+            version: Version("ab".into()),
+            transfers: 3,
+            warnings: 1,
+            origin: Origin::default(),
+        })
+        .await
+        .unwrap();
     let refused = denial(audit.clock().now());
     assert_eq!(audit.deny(refused.clone()).await, Ok(refused.exchange.id));
     let recorded = audit.permit(permit(audit.clock().now())).await.unwrap();

@@ -284,7 +284,17 @@ impl House {
     }
 
     pub async fn metrics(&self) -> String {
-        let request = Request::get("/metrics").header("host", self.running.admin.to_string());
+        self.page("/metrics").await
+    }
+
+    /// What `/readyz` says.
+    pub async fn ready(&self) -> Value {
+        let answer = self.page("/readyz").await;
+        serde_json::from_str(answer.split("\r\n\r\n").last().expect("a part")).expect("JSON")
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let request = Request::get(path).header("host", self.running.admin.to_string());
         admin(self.running.admin, request.body(Bytes::new()).expect("a request")).await
     }
 }
