@@ -318,11 +318,14 @@ impl Drop for Disk {
     }
 }
 
-/// A file that takes all room of the file system that `folder` is on.
+/// A file that takes nearly all room of the file system that `folder` is on, and all of the proxy's reserve.
 pub fn fill(folder: &Path) -> PathBuf {
+    /// Left over, because records are written meanwhile.
+    const LEFT: u64 = 8 << 20;
     let path = folder.join("stray");
     let file = File::create(&path).expect("a file");
     let room = rustix::fs::statvfs(folder).expect("a file system");
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, room.f_bavail * room.f_frsize).expect("room");
+    let taken = (room.f_bavail * room.f_frsize).saturating_sub(LEFT);
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, taken).expect("room");
     path
 }
