@@ -221,7 +221,7 @@ fn upstream_fault(status: u16, detail: String) -> Denial {
 
 /// The reply to a request that was let through and not answered.
 fn failed(corridor: &Corridor, fault: Denial, client: &HeaderMap, guard: &Guard) -> Response<ReplyBody> {
-    reply::refusal(&guard.told(&fault, guard.id()), &corridor.pseudonym, client)
+    reply::refusal(&guard.told(&fault, Some(guard.id())), &corridor.pseudonym, client)
 }
 
 /// The body of an answer on its way to the client.

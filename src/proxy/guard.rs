@@ -81,7 +81,7 @@ impl Guard {
     }
 
     /// What a client is told of a denial.
-    pub fn told<'a>(&'a self, denial: &'a Denial, record: Uuid) -> Refusal<'a> {
+    pub fn told<'a>(&'a self, denial: &'a Denial, record: Option<Uuid>) -> Refusal<'a> {
         let destination = self.account.exchange().destination.as_ref();
         Refusal { denial, record, destination, controller: self.register().controller.as_ref() }
     }
@@ -96,13 +96,13 @@ impl Guard {
         self.state = State::Over;
     }
 
-    /// Gives back what is answered: the denial with the id of the record that stands for it.
-    async fn deny(&mut self, denial: Denial) -> (Denial, Uuid) {
+    /// Gives back what is answered: the denial with the id of the record that stands for it, if there is one.
+    async fn deny(&mut self, denial: Denial) -> (Denial, Option<Uuid>) {
         let owed = Owed::of(self, denial);
         // A task of its own writes and counts it: what happens to this future does not matter any more.
         self.state = State::Over;
         let written = tokio::spawn(owed.write()).await;
-        written.unwrap_or_else(|_| (record_unavailable("the proxy ended before the record".to_owned()), self.id()))
+        written.unwrap_or_else(|_| (record_unavailable("the proxy ended before the record".to_owned()), None))
     }
 
     /// Records the decision to let through. Only after this may a byte leave.
@@ -328,7 +328,6 @@ impl Guard {
 struct Owed {
     corridor: Arc<Corridor>,
     entry: EntryPoint,
-    id: Uuid,
     denial: Denial,
     record: DecisionRecord,
 }
@@ -337,12 +336,12 @@ impl Owed {
     fn of(guard: &Guard, denial: Denial) -> Owed {
         let record = guard.account.denial(&denial, guard.corridor.now());
         let entry = guard.account.exchange().entry;
-        Owed { corridor: guard.corridor.clone(), entry, id: guard.id(), denial, record }
+        Owed { corridor: guard.corridor.clone(), entry, denial, record }
     }
 
     /// Puts it on record, and counts what is answered: where the record fails, that is the reason.
-    async fn write(self) -> (Denial, Uuid) {
-        let Owed { corridor, entry, id, denial, record } = self;
+    async fn write(self) -> (Denial, Option<Uuid>) {
+        let Owed { corridor, entry, denial, record } = self;
         let metrics = &corridor.metrics;
         if let Some(transfer) = furthest(&denial).or_else(|| on_the_way(&denial)) {
             metrics.transfer_went(transfer, false);
@@ -351,11 +350,11 @@ impl Owed {
         let (answered, id) = match corridor.audit.deny(record).await {
             Ok(id) => {
                 metrics.record_committed(asked.elapsed());
-                (denial, id)
+                (denial, Some(id))
             }
             Err(unavailable) => {
                 tracing::debug!(%unavailable, reason = denial.reason.as_str(), "a denial could not be recorded");
-                (record_unavailable(unavailable.to_string()), id)
+                (record_unavailable(unavailable.to_string()), None)
             }
         };
         metrics.decided(Decision::Denial, Some(answered.reason), entry);

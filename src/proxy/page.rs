@@ -22,8 +22,8 @@ use crate::register::Controller;
 pub struct Refusal<'a> {
     /// What was refused and why.
     pub denial: &'a Denial,
-    /// Id of the record that stands for it.
-    pub record: Uuid,
+    /// Id of the record that stands for it; `None` where it could not be recorded, which is then the reason.
+    pub record: Option<Uuid>,
     /// Where it was to go, if that was understood.
     pub destination: Option<&'a Destination>,
     /// Who runs the proxy.
@@ -120,17 +120,17 @@ fn steps(words: &Words) -> String {
 fn rows(words: &Words, refusal: &Refusal<'_>) -> String {
     let row = |name: &str, value: &str| format!("<dt>{name}</dt><dd>{value}</dd>");
     let code = |value: &str| format!("<code dir=\"ltr\">{}</code>", escape(value));
-    let record = refusal.record.to_string();
+    let record = refusal.record.map(|record| record.to_string());
     let mut text = String::new();
     if let Some(destination) = refusal.destination {
         text += &row(words.destination, &code(&destination.to_string()));
     }
     text += &row(words.reason, &code(refusal.denial.reason.as_str()));
-    text += &row(words.record, &code(&record));
+    text += &record.as_ref().map_or(String::new(), |record| row(words.record, &code(record)));
     if let Some(controller) = refusal.controller {
         text += &row(words.controller, &format!("<bdi>{}</bdi>", escape(&controller.name)));
         for (name, address) in [(words.officer, &controller.dpo), (words.rights, &controller.rights_contact)] {
-            text += &address.as_ref().map_or(String::new(), |address| row(name, &contact(address, &record)));
+            text += &address.as_ref().map_or(String::new(), |address| row(name, &contact(address, record.as_deref())));
         }
         text += &controller.notice_receipt.as_ref().map_or(String::new(), |receipt| row(words.receipt, &code(receipt)));
     }
@@ -138,12 +138,12 @@ fn rows(words: &Words, refusal: &Refusal<'_>) -> String {
 }
 
 /// An address to write to, with the record in the subject; what is no mail address is shown as it stands.
-fn contact(address: &str, record: &str) -> String {
+fn contact(address: &str, record: Option<&str>) -> String {
     let shown = format!("<bdi>{}</bdi>", escape(address));
     let is_mail =
         address.contains('@') && address.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_+".contains(&byte));
     match is_mail {
-        true => format!("<a href=\"mailto:{address}?subject=Tasrih%20{record}\">{shown}</a>"),
+        true => format!("<a href=\"mailto:{address}?subject=Tasrih%20{}\">{shown}</a>", record.unwrap_or_default()),
         false => shown,
     }
 }
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn what_comes_from_outside_is_text_and_nothing_else() {
         assert_eq!(escape("<b a='x' b=\"y\">&"), "&lt;b a=&#39;x&#39; b=&quot;y&quot;&gt;&amp;");
-        assert_eq!(contact("javascript:alert(1)@x", "r"), "<bdi>javascript:alert(1)@x</bdi>");
-        assert!(contact("dpo@visa-centre.example", "r").starts_with("<a href=\"mailto:dpo@visa-centre.example?"));
+        assert_eq!(contact("javascript:alert(1)@x", Some("r")), "<bdi>javascript:alert(1)@x</bdi>");
+        assert!(contact("dpo@visa-centre.example", Some("r")).starts_with("<a href=\"mailto:dpo@visa-centre.example?"));
     }
 
     #[test]

@@ -100,14 +100,17 @@ fn ends_connection(reason: Reason) -> bool {
     )
 }
 
-/// RFC 9209: who answered, the error type it registers, and as extension parameters our reason and the record.
-fn proxy_status(reason: Reason, record: Uuid, pseudonym: &str) -> Option<HeaderValue> {
+/// RFC 9209: who answered, the error type it registers, and as extension parameters our reason and the record,
+/// if there is one: an id that no log holds would send an inspector looking for it.
+fn proxy_status(reason: Reason, record: Option<Uuid>, pseudonym: &str) -> Option<HeaderValue> {
     let mut list = sfv::ListSerializer::new();
-    let record = record.to_string();
-    list.bare_item(sfv::TokenRef::from_str(pseudonym).ok()?)
+    let mut item = list.bare_item(sfv::TokenRef::from_str(pseudonym).ok()?);
+    item = item
         .parameter(sfv::KeyRef::from_str("error").ok()?, sfv::TokenRef::from_str(error_type(reason)).ok()?)
-        .parameter(sfv::KeyRef::from_str("reason").ok()?, sfv::TokenRef::from_str(reason.as_str()).ok()?)
-        .parameter(sfv::KeyRef::from_str("record").ok()?, sfv::StringRef::from_str(&record).ok()?);
+        .parameter(sfv::KeyRef::from_str("reason").ok()?, sfv::TokenRef::from_str(reason.as_str()).ok()?);
+    if let Some(record) = record.map(|record| record.to_string()) {
+        item.parameter(sfv::KeyRef::from_str("record").ok()?, sfv::StringRef::from_str(&record).ok()?);
+    }
     HeaderValue::from_str(&list.finish()?).ok()
 }
 
@@ -137,17 +140,17 @@ fn wants_page(request: &HeaderMap) -> bool {
 
 /// The problem of a refusal (RFC 9457), in a language: `type`, `title`, `status`, `detail`, `instance`, and our members.
 fn problem(refusal: &Refusal<'_>, language: Language) -> Response<ReplyBody> {
-    let (reason, record) = (refusal.denial.reason, refusal.record);
+    let (reason, record) = (refusal.denial.reason, refusal.record.map(|record| record.to_string()));
     let controller = refusal.controller;
     let body = serde_json::json!({
         "type": page::type_of(reason),
         "title": reason.sentence(language),
         "status": refusal.denial.status,
         "detail": refusal.denial.detail,
-        "instance": format!("urn:uuid:{record}"),
+        "instance": record.as_ref().map(|record| format!("urn:uuid:{record}")),
         "reason": reason.as_str(),
         "stage": refusal.denial.stage.as_str(),
-        "record": record.to_string(),
+        "record": record,
         "remedy": reason.remedy().map(|remedy| remedy.sentence(language)),
         "contact": controller.and_then(|controller| controller.dpo.as_deref()),
         "rights_contact": controller.and_then(|controller| controller.rights_contact.as_deref()),
@@ -169,7 +172,7 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert(header::ACCEPT, accept.parse().unwrap());
         let denial = Denial::new(reason, Stage::Head);
-        let refused = Refusal { denial: &denial, record: Uuid::nil(), destination: None, controller: None };
+        let refused = Refusal { denial: &denial, record: Some(Uuid::nil()), destination: None, controller: None };
         refusal(&refused, "tasrih-egress-1", &request)
     }
 
@@ -203,7 +206,7 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert(header::ACCEPT_LANGUAGE, "fr-MA".parse().unwrap());
         let denial = Denial::new(Reason::NoDeclaration, Stage::Head);
-        let refused = Refusal { denial: &denial, record: Uuid::nil(), destination: None, controller: None };
+        let refused = Refusal { denial: &denial, record: Some(Uuid::nil()), destination: None, controller: None };
         let reply = refusal(&refused, "tasrih-egress-1", &request);
         assert_eq!(reply.headers()[header::CONTENT_LANGUAGE], "fr");
         assert_eq!(reply.headers()[header::VARY], "accept, accept-language");

@@ -68,6 +68,7 @@ async fn what_is_answered_is_what_is_counted() {
     flaky.no_sync();
     let reply = send().await;
     assert_eq!((reply.status, reply.proxy_status("reason").as_deref()), (503, Some("record-unavailable")));
+    assert_eq!(reply.proxy_status("record"), None, "no record is named that no log holds");
     let metrics = house.metrics().await;
     let counted = |reason: &str| series(&metrics, "tasrih_decisions_total", &[&format!("reason=\"{reason}\"")]);
     assert_eq!((counted("source-unknown"), counted("record-unavailable")), (1, 1));

@@ -78,10 +78,7 @@ impl Tally {
     pub fn take(&self, reply: &Reply) {
         let counter = if reply.status == 200 { &self.legal } else { &self.refused };
         counter.fetch_add(1, Ordering::Relaxed);
-        // Where the record cannot be written there is none to be found.
-        if reply.proxy_status("reason").as_deref() != Some("record-unavailable") {
-            self.told.lock().expect("ids").extend(reply.proxy_status("record"));
-        }
+        self.told.lock().expect("ids").extend(reply.proxy_status("record"));
     }
 }
 
