@@ -9,7 +9,7 @@
 //! 3 DATA PATH   proxy/
 //! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs  descriptors.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
-//! 1 DECISION    config/  register/  policy/  record/
+//! 1 DECISION    config/  register/  policy/  record/  flow/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/
 //! ```
 //!
@@ -29,6 +29,7 @@ pub mod vocabulary;
 
 // 1 DECISION
 pub mod config;
+pub mod flow;
 pub mod policy;
 pub mod record;
 pub mod register;

@@ -8,11 +8,14 @@ use clap::{Parser, Subcommand};
 
 mod ca;
 mod check;
+mod declare;
 mod demo;
 mod doctor;
 mod explain;
+mod flows;
 mod installation;
 mod probe;
+mod records;
 mod run;
 mod steps;
 mod test;
@@ -42,6 +45,8 @@ enum Command {
     Explain(explain::Arguments),
     Test(test::Arguments),
     Transfers(transfers::Arguments),
+    Flows(flows::Arguments),
+    Declare(declare::Arguments),
     Ca(ca::Arguments),
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
@@ -56,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::main(arguments),
         Command::Test(arguments) => test::main(arguments),
         Command::Transfers(arguments) => transfers::main(arguments),
+        Command::Flows(arguments) => flows::main(arguments),
+        Command::Declare(arguments) => declare::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),

@@ -264,7 +264,7 @@ fn columns(row: &Row) -> [String; 20] {
 
 /// A moment as asked for.
 #[derive(Clone, Debug)]
-enum Bound {
+pub(super) enum Bound {
     Moment(Timestamp),
     /// A day of the machine's time zone.
     Day(Date),
@@ -273,7 +273,7 @@ enum Bound {
 }
 
 impl Bound {
-    fn parse(text: &str) -> Result<Bound, String> {
+    pub(super) fn parse(text: &str) -> Result<Bound, String> {
         let moment = text.parse().map(Bound::Moment);
         let day = || text.parse().map(Bound::Day);
         let ago = || text.parse().map(Bound::Ago);
@@ -283,7 +283,7 @@ impl Bound {
     }
 
     /// The first moment of it.
-    fn first(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
+    pub(super) fn first(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
         match self {
             Bound::Moment(moment) => moment,
             Bound::Day(day) => moment(day.at(0, 0, 0, 0), zone),

@@ -74,6 +74,39 @@ pub struct Past {
     pub bytes_out: u64,
     /// Denials that the record stands for.
     pub count: u64,
+    /// What only some readers ask for: those who look at flows, draft declarations, or decide again.
+    pub seen: Seen,
+}
+
+/// What was seen of an exchange beside who sent what to whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `https`, `http` or `tcp`.
+    pub scheme: Option<String>,
+    /// Declared media type.
+    pub content_type: Option<String>,
+    /// What target and body were taken for: decisions only.
+    pub categories: Vec<String>,
+    /// Format of an image or video, or `other`.
+    pub content: Option<String>,
+    /// Why a body could not be read.
+    pub unread: Option<String>,
+    /// User name that the client proved.
+    pub user: Option<String>,
+    /// Version of the register that decided.
+    pub register_version: Option<String>,
+    /// Version of TLS towards the recipient, as records write it: `TLSv1.3`.
+    pub tls_version: Option<String>,
+    /// Server name that was asked for.
+    pub sni: Option<String>,
+    /// SHA-256 of the recipient's key, in hex.
+    pub spki_sha256: Option<String>,
+    /// Address that was dialled.
+    pub address: Option<String>,
+    /// Country of that address, where it is known.
+    pub country: Option<String>,
+    /// The last stage that was judged.
+    pub stage: Option<String>,
 }
 
 /// Why a record could not be read back.
@@ -104,6 +137,23 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
     let used = ours.transfer.map(|id| (CandidateKind::Transfer, id));
     let used = used.or_else(|| ours.allowance.map(|id| (CandidateKind::Allowance, id)));
     let url = event.http_request.map(|request| request.url.path);
+    let (tls_version, sni) = event.tls.map_or((None, None), |tls| (tls.version, tls.sni));
+    let dialled = event.dst_endpoint.as_ref().filter(|endpoint| endpoint.hostname.is_some());
+    let seen = Seen {
+        scheme: ours.scheme,
+        content_type: ours.content_type,
+        categories: ours.categories,
+        content: ours.content,
+        unread: ours.unread,
+        user: event.actor.and_then(|actor| actor.user).and_then(|user| user.name),
+        register_version: ours.register_version,
+        tls_version,
+        sni,
+        spki_sha256: ours.spki_sha256,
+        address: dialled.and_then(|endpoint| endpoint.ip.clone()),
+        country: event.dst_endpoint.as_ref().and_then(|endpoint| endpoint.location.as_ref()?.country.clone()),
+        stage: ours.stage,
+    };
     let word = |member, found: Option<String>| found.map(|found| Word { member, found });
     Ok(Past {
         kind,
@@ -133,6 +183,7 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
         status: event.status_code.and_then(|status| status.parse().ok()),
         bytes_out: event.traffic.map_or(0, |traffic| traffic.bytes_out),
         count: event.count.unwrap_or(1),
+        seen,
     })
 }
 
@@ -235,6 +286,12 @@ impl Interrupted {
     }
 }
 
+/// A destination as it is shown: `host:port`, an IPv6 address in brackets.
+pub fn place(host: &str, port: Option<u16>) -> String {
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    port.map_or(host.clone(), |port| format!("{host}:{port}"))
+}
+
 /// For how long an exchange matters to the limits: the longest calendar day, and an hour of tolerance.
 pub const MEMORY: Duration = Duration::from_secs(26 * 3600);
 
@@ -269,6 +326,24 @@ struct Event {
     traffic: Option<Traffic>,
     status_code: Option<String>,
     count: Option<u64>,
+    tls: Option<Tls>,
+    actor: Option<Actor>,
+}
+
+#[derive(Deserialize)]
+struct Tls {
+    version: Option<String>,
+    sni: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Actor {
+    user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -305,6 +380,15 @@ struct Ours {
     path_digest: Option<String>,
     body_size: Option<u64>,
     body_digest: Option<String>,
+    scheme: Option<String>,
+    content_type: Option<String>,
+    #[serde(default)]
+    categories: Vec<String>,
+    content: Option<String>,
+    unread: Option<String>,
+    register_version: Option<String>,
+    spki_sha256: Option<String>,
+    stage: Option<String>,
     #[serde(default)]
     has_content: bool,
     #[serde(default)]
@@ -316,13 +400,17 @@ struct Endpoint {
     hostname: Option<String>,
     ip: Option<String>,
     port: Option<u16>,
+    location: Option<Location>,
+}
+
+#[derive(Deserialize)]
+struct Location {
+    country: Option<String>,
 }
 
 impl Endpoint {
     fn shown(self) -> String {
-        let host = self.hostname.or(self.ip).unwrap_or_default();
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        self.port.map_or(host.clone(), |port| format!("{host}:{port}"))
+        place(&self.hostname.or(self.ip).unwrap_or_default(), self.port)
     }
 }
 

@@ -111,7 +111,7 @@ impl Regime {
     }
 
     /// The basis that needs the recipient's country on the regime's list of adequate ones.
-    pub(super) fn adequacy_basis(self) -> &'static str {
+    pub fn adequacy_basis(self) -> &'static str {
         match self {
             Regime::Ma0908 => "ma-0908:A43",
             Regime::EuGdpr => "eu-gdpr:A45-3",
