@@ -13,3 +13,5 @@ mod golden;
 mod identify;
 #[path = "register/robust.rs"]
 mod robust;
+#[path = "register/schema.rs"]
+mod schema;

@@ -17,6 +17,7 @@ mod installation;
 mod probe;
 mod records;
 mod run;
+mod schema;
 mod steps;
 mod test;
 mod transfers;
@@ -50,6 +51,7 @@ enum Command {
     Ca(ca::Arguments),
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// Reads the process's arguments and runs the subcommand they name.
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Ca(arguments) => ca::main(arguments),
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),
+        Command::Schema(arguments) => schema::main(arguments),
     };
     ExitCode::from(code)
 }

@@ -16,6 +16,7 @@ use super::fault::{Collector, Place, Problem};
 pub use super::fault::{Fault, Faults, Text};
 use super::fields::{Fields, Places, Read};
 use super::index::{Index, Lists};
+use super::keys::tables::FILE;
 pub use super::lint::Circumstances;
 use super::lint::{self, Lint};
 use super::scalar::{self, choice};
@@ -239,7 +240,7 @@ impl<'a> Top<'a> {
             lists: BTreeMap::new(),
         };
         for node in files.iter().filter(|node| !is_null(node)) {
-            let Some(fields) = Fields::open(node, "a policy file", collector) else { continue };
+            let Some(fields) = Fields::open_as(node, "a policy file", Some(&FILE), collector) else { continue };
             top.file(fields);
         }
         // Any file may name the schema, and a register without the key is of the same schema.
@@ -303,7 +304,7 @@ impl<'a> Top<'a> {
     ) -> Table<T> {
         let mut table = Table::new();
         for node in self.entries(key) {
-            let Some(mut fields) = Fields::open(node, what, self.collector) else { continue };
+            let Some(mut fields) = Fields::open_as(node, what, FILE.below(key), self.collector) else { continue };
             let id = fields.required("id", scalar::id);
             let value = read(&mut fields, id.clone()).map(Arc::new);
             let (form, places) = fields.close();

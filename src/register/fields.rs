@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::document::{Key, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem, meant};
+use super::keys::{Form, Table};
 use super::lint::Lint;
 
 /// A value with the canonical form of how it was written, or what is wrong with it.
@@ -49,6 +50,8 @@ pub struct Fields<'a> {
     /// What the map is, for messages: "a transfer".
     what: &'static str,
     entries: &'a [(Key, Node)],
+    /// The keys that are known, where they are written down: in policy files.
+    table: Option<&'static Table>,
     asked: Vec<&'static str>,
     canonical: Map<String, Json>,
     places: Places,
@@ -67,7 +70,17 @@ impl<'a> Fields<'a> {
             }
         };
         let places = Places { entry: node.place, keys: BTreeMap::new() };
-        Some(Fields { collector, what, entries, asked: Vec::new(), canonical: Map::new(), places })
+        Some(Fields { collector, what, entries, table: None, asked: Vec::new(), canonical: Map::new(), places })
+    }
+
+    /// Opens a map whose keys are those of a table; anything else at `node` is a fault.
+    pub fn open_as(
+        node: &'a Node,
+        what: &'static str,
+        table: Option<&'static Table>,
+        collector: &'a Collector<'a>,
+    ) -> Option<Fields<'a>> {
+        Some(Fields { table, ..Fields::open(node, what, collector)? })
     }
 
     /// Who gathers the faults of this map.
@@ -82,6 +95,7 @@ impl<'a> Fields<'a> {
 
     /// The value of a key, or `None` where it is absent (no fault) or wrong (a fault).
     pub fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&Scalar) -> Read<T>) -> Option<T> {
+        self.form(key, Form::One);
         let node = self.node(key)?;
         let (value, canonical) = scalar(node, key, self.collector, read)?;
         self.canonical.insert(key.to_owned(), canonical);
@@ -113,6 +127,7 @@ impl<'a> Fields<'a> {
     /// A list of scalars; empty where the key is absent. A list that is written may not be empty, because an empty list
     /// reads as "none" to one and as "any" to another. Order and repetition mean nothing in any list of the register.
     pub fn list<T>(&mut self, key: &'static str, read: impl Fn(&Scalar) -> Read<T>) -> Vec<At<T>> {
+        self.form(key, Form::List);
         let Some(nodes) = self.node(key).and_then(|node| self.entries_of(node, key)) else { return Vec::new() };
         let mut values = Vec::new();
         let mut forms: Vec<Json> = Vec::new();
@@ -144,8 +159,9 @@ impl<'a> Fields<'a> {
         what: &'static str,
         read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
     ) -> Option<T> {
+        self.form(key, Form::Map);
         let node = self.node(key)?;
-        let mut fields = Fields::open(node, what, self.collector)?;
+        let mut fields = Fields::open_as(node, what, self.below(key), self.collector)?;
         let value = read(&mut fields);
         let canonical = self.adopt(key, fields);
         if canonical.as_object().is_none_or(|object| !object.is_empty()) {
@@ -161,11 +177,13 @@ impl<'a> Fields<'a> {
         what: &'static str,
         mut read: impl FnMut(&mut Fields<'a>) -> Option<T>,
     ) -> Vec<T> {
+        self.form(key, Form::Maps);
+        let table = self.below(key);
         let Some(nodes) = self.node(key).and_then(|node| self.entries_of(node, key)) else { return Vec::new() };
         let mut values = Vec::new();
         let mut forms = Vec::new();
         for (position, node) in nodes.iter().enumerate() {
-            let Some(mut fields) = Fields::open(node, what, self.collector) else { continue };
+            let Some(mut fields) = Fields::open_as(node, what, table, self.collector) else { continue };
             values.extend(read(&mut fields));
             forms.push(self.adopt(&format!("{key}[{position}]"), fields));
         }
@@ -191,6 +209,7 @@ impl<'a> Fields<'a> {
         name: impl Fn(&Scalar) -> Read<K>,
         read: impl Fn(&Scalar) -> Read<T>,
     ) -> BTreeMap<K, T> {
+        self.form(key, Form::Map);
         let mut values = BTreeMap::new();
         let Some(node) = self.node(key) else { return values };
         let Some(fields) = Fields::open(node, "a map of terms", self.collector) else { return values };
@@ -255,6 +274,12 @@ impl<'a> Fields<'a> {
 
     /// Reports the keys that nobody asked for; gives the canonical form of the others, and their places.
     pub fn close(self) -> (Json, Places) {
+        debug_assert!(
+            self.table.is_none_or(|table| table.keys.iter().all(|key| self.asked.contains(&key.name))),
+            "the reader of {} leaves keys of its table unasked: {:?}",
+            self.what,
+            self.asked
+        );
         for (key, _) in self.entries {
             if self.asked.contains(&key.text.as_str()) {
                 continue;
@@ -267,12 +292,33 @@ impl<'a> Fields<'a> {
     }
 
     fn note(&mut self, key: &'static str) {
+        debug_assert!(
+            self.table.is_none_or(|table| table.key(key).is_some()),
+            "{} has no `{key}` in its table",
+            self.what
+        );
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
     }
 
+    /// The table of the maps behind a key.
+    fn below(&self, key: &str) -> Option<&'static Table> {
+        self.table.and_then(|table| table.below(key))
+    }
+
+    /// The table says how a key is asked for; one that it has not is told by `note`.
+    fn form(&self, key: &str, form: Form) {
+        let known = self.table.and_then(|table| table.key(key));
+        debug_assert!(known.is_none_or(|key| key.shape.has(form)), "`{key}` of {} is asked for as {form:?}", self.what);
+    }
+
     fn require(&self, key: &str) {
+        debug_assert!(
+            self.table.and_then(|table| table.key(key)).is_none_or(|key| key.required),
+            "{} needs `{key}`, and its table does not say so",
+            self.what
+        );
         if !self.entries.iter().any(|(written, _)| written.text == key) {
             self.collector.fault(self.places.entry, Problem::new(format!("{} needs `{key}`", self.what)));
         }

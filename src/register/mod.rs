@@ -20,6 +20,7 @@ mod entries;
 pub mod fault;
 pub mod fields;
 mod index;
+pub mod keys;
 #[cfg(test)]
 pub mod linear;
 pub mod lint;
@@ -29,6 +30,7 @@ mod orders;
 mod parties;
 pub mod pattern;
 pub mod scalar;
+pub mod schema;
 pub mod source;
 mod transfers;
 mod tunnels;

@@ -10,6 +10,7 @@ use super::compile::Declared;
 use super::document::Node;
 use super::fault::{Collector, Problem, meant};
 use super::fields::{Fields, Places, sorted};
+use super::keys::tables::{NOTIFICATION, ORDER};
 use super::lint::Lint;
 use super::scalar::{self, choice};
 use super::{Notification, Order, OrderAction, Scope};
@@ -22,7 +23,7 @@ pub fn orders<'a>(nodes: &[&'a Node], declared: &Declared, collector: &'a Collec
     let mut orders = Known::new();
     let mut forms = Vec::new();
     for node in nodes {
-        let Some(mut fields) = Fields::open(node, "an order", collector) else { continue };
+        let Some(mut fields) = Fields::open_as(node, "an order", Some(&ORDER), collector) else { continue };
         let authority = fields.required("authority", scalar::text);
         let reference = fields.required("ref", scalar::text);
         let order = order(&mut fields, authority.clone(), reference.clone(), declared);
@@ -52,7 +53,9 @@ pub fn notifications<'a>(nodes: &[&'a Node], collector: &'a Collector<'a>) -> (V
     let mut notifications = Vec::new();
     let mut forms = Vec::new();
     for node in nodes {
-        let Some(mut fields) = Fields::open(node, "a notification", collector) else { continue };
+        let Some(mut fields) = Fields::open_as(node, "a notification", Some(&NOTIFICATION), collector) else {
+            continue;
+        };
         notifications.extend(notification(&mut fields));
         forms.push(fields.close().0);
     }
