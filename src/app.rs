@@ -23,7 +23,7 @@ use crate::config::{self, Settings};
 use crate::descriptors::Descriptors;
 use crate::destination::AddressRules;
 use crate::metrics::{Bounded, Metrics};
-use crate::policy::Ledger;
+use crate::policy::{self, Ledger};
 use crate::proxy::body::Holding;
 use crate::proxy::pace::Pace;
 use crate::proxy::sources::Sources;
@@ -381,6 +381,7 @@ async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>)
                 if let Err(unavailable) = corridor.audit.watch().await {
                     tracing::error!(%unavailable, "a step of the clock could not be recorded");
                 }
+                close_refused(&corridor);
                 continue;
             }
             () = stopped(&mut shutdown) => return,
@@ -391,4 +392,10 @@ async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>)
         }
         corridor.ledger().prune(corridor.now());
     }
+}
+
+/// Closes idle connections over which nothing may be sent any more.
+fn close_refused(corridor: &Corridor) {
+    let (register, now) = (corridor.register.load_full(), corridor.now());
+    corridor.dialer.keep_idle(|destination, source| policy::is_open(&register, source, destination, now));
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{FRAME, House, Plan, Site, UPLOADER, frame, reason_of, series};
@@ -17,6 +18,7 @@ use tasrih::destination::{Destination, Host, Scheme};
 use tasrih::folder::Seen;
 use tasrih::policy::{ConnectionFacts, TlsFacts, TlsVersion};
 use tasrih::reload::{ReloadFault, Reloaded, Reloader, Watch, reload};
+use tokio::io::AsyncWriteExt;
 
 const HEAD: &str = "
 schema: tasrih/1
@@ -184,10 +186,109 @@ async fn what_is_held_when_a_reload_takes_its_transfer_away_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_refuses_what_is_held_without_waiting_for_the_rest_of_it() {
+    let house = plain_house().await;
+    let mut client = half_sent(&house).await;
+    let order = "orders: [{authority: CNDP, ref: order-1, action: suspend, scope: 'transfer:cctv-to-ministry-p'}]";
+    let reloaded = put_plain(&house, &(plain("A-GC-1/2023") + order)).await;
+    // Nothing more is sent; a client that is too slow would be told 408, and much later.
+    let reply = client.reply().await.expect("a reply");
+    assert_eq!((reply.status, reply.proxy_status("reason").as_deref()), (403, Some("suspended-by-order")));
+    let decisions = house.until_decisions(1).await;
+    assert_eq!(version_of(&decisions[0]).as_str(), Some(&*reloaded.version.0), "decided on the register of the order");
+    assert_eq!(house.recipient("plain.example").bytes(), 0, "nothing left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_closes_the_idle_connections_that_it_refuses_and_no_others() {
+    let house = plain_house().await;
+    let target = house.base("http", "plain.example") + "/cctv/cam1";
+    assert_eq!(house.send(UPLOADER, frame(target.clone())).await.status, 200);
+    let dialer = &house.running.corridor().dialer;
+    let idle = async |wanted: usize| {
+        for _ in 0..200 {
+            if dialer.idle() == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{} connections are idle, not {wanted}", dialer.idle());
+    };
+    idle(1).await;
+    let orders =
+        |scope: &str| format!("orders: [{{authority: CNDP, ref: order-1, action: suspend, scope: '{scope}'}}]");
+    put_plain(&house, &(plain("A-GC-1/2023") + &orders("recipient:ministry-a"))).await;
+    // Longer than several looks at what is idle.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    idle(1).await;
+    assert_eq!(house.send(UPLOADER, frame(target)).await.status, 200);
+    assert_eq!(house.recipient("plain.example").connections(), 1, "it was used again");
+    put_plain(&house, &(plain("A-GC-1/2023") + &orders("recipient:ministry-p"))).await;
+    idle(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_cuts_an_upload_of_a_gibibyte_through_a_tunnel_within_a_second() {
+    const GIBIBYTE: u64 = 1 << 30;
+    let policy = register(&[transfer('b', "A-GC-2/2023")]);
+    let house = Plan::new(&policy).site("a.example", Site::Tls).site("b.example", Site::Tls).build().await;
+    let recipient = house.recipient("b.example");
+    let target = format!("b.example:{}", recipient.address.port());
+    let opened = house.client(UPLOADER).open(&target).await.expect("an answer").expect("let in");
+    let mut inside = support::wire::tls_as(TokioIo::new(opened), "b.example").await.expect("a handshake");
+    let uploading = tokio::spawn(async move {
+        let head = format!("POST /cctv/all HTTP/1.1\r\nHost: {target}\r\nContent-Length: {GIBIBYTE}\r\n\r\n");
+        inside.write_all(head.as_bytes()).await.expect("written");
+        let piece = vec![7; 256 * 1024];
+        let mut written = 0;
+        // A millisecond each: the whole would take four seconds, however fast the machine is.
+        while written < GIBIBYTE && inside.write_all(&piece).await.is_ok() {
+            written += piece.len() as u64;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        written
+    });
+    while recipient.raw_bytes() < 4 << 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let order = "orders: [{authority: CNDP, ref: order-1, action: suspend, scope: 'transfer:cctv-to-ministry-b'}]";
+    put(&house, &(policy + order)).await.expect("a register without fault");
+    let written = uploading.await.expect("cut");
+    assert!(written < GIBIBYTE, "{written} bytes: it was not cut");
+
+    let decision = house.decisions().pop().expect("a decision");
+    let outcome = house.outcome(decision["metadata"]["uid"].as_str().expect("an id")).await;
+    assert_eq!(outcome["unmapped"]["transfer"]["end"], "cut-order", "{outcome:#}");
+    let ordered = lifecycle(&house, "register-loaded").pop().expect("the reload");
+    let time = |record: &Value| record["time"].as_i64().expect("milliseconds");
+    let after = time(&outcome) - time(&ordered);
+    assert!(after <= 1_000, "cut {after} ms after the order was on record");
+    let cut = series(&house.metrics().await, "tasrih_outcomes_total", &["end=\"cut-order\""]);
+    assert_eq!(cut, 1, "it is counted");
+
+    // What was on its way arrives, and then nothing more.
+    let mut received = 0;
+    while received != recipient.raw_bytes() {
+        received = recipient.raw_bytes();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let left = outcome["traffic"]["bytes_out"].as_u64().expect("a count");
+    let buffers = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").expect("readable");
+    let most: u64 = buffers.split_whitespace().last().expect("three sizes").parse().expect("a size");
+    assert!(
+        received <= left && left <= received + most,
+        "{left} bytes left, {received} were received, {most} may wait"
+    );
+    assert!(recipient.requests().is_empty(), "the upload is never complete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_when_a_reload_keeps_its_transfer_passes_under_the_new_register() {
     let house = plain_house().await;
     let mut client = half_sent(&house).await;
     let reloaded = put_plain(&house, &plain("A-GC-7/2024")).await;
+    // Longer than it takes to judge it again.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     client.send(&FRAME[FRAME.len() / 2..]).await;
     assert_eq!(client.reply().await.expect("a reply").status, 200);
     let decision = house.decisions().pop().expect("a decision");

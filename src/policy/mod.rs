@@ -47,6 +47,7 @@ pub use facts::{
 pub use limits::{Ledger, Reservations};
 pub use obligations::Obligations;
 pub use reason::{Language, Reason};
+pub use recheck::is_open;
 pub use remedies::Remedy;
 pub use stages::{Connected, Permit, Pinned, admit, connect};
 pub use trace::{CandidateTrace, Check, Condition, Failure, Trace};

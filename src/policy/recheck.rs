@@ -1,6 +1,7 @@
 //! Exchanges judged again. When a day ends, an order comes in, or a newer register is loaded, what was let through may
-//! have to be cut ([`Verdict::recheck`]); what is not on record yet is decided anew ([`Verdict::anew`]).
+//! have to be cut ([`Verdict::recheck`]), and a body that comes in need not come in whole ([`Connected::recheck`]); what is not on record yet is decided anew ([`Verdict::anew`]).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,14 +9,14 @@ use jiff::Timestamp;
 use super::calendar::day_of;
 use super::candidate::Candidate;
 use super::decision::{Denial, End, Verdict};
-use super::facts::Head;
+use super::facts::{EntryPoint, Head, Peer};
 use super::head::{AtHead, judge};
 use super::limits::Ledger;
 use super::reason::Reason;
-use super::stages::admit;
+use super::stages::{Connected, admit, judge_again};
 use super::trace::Condition;
-use crate::destination::AddressRules;
-use crate::register::Register;
+use crate::destination::{AddressRules, Destination};
+use crate::register::{Id, Mode, Register};
 
 impl Verdict {
     /// Decides the same exchange once more, on another register and at another time, from the facts that were gathered:
@@ -64,6 +65,35 @@ impl Verdict {
             .flat_map(|(condition, failures)| failures.into_iter().map(move |failure| end(condition, failure.reason)));
         failed.min().map_or(Ok(()), Err)
     }
+}
+
+impl Connected {
+    /// Judges the head once more while the body comes in, on the register and at the time of now. Limits are not asked
+    /// again: what this exchange reserved stands in nobody's way.
+    ///
+    /// # Errors
+    /// The denial of the head stage, with the candidates of this register.
+    pub fn recheck(&self, register: &Arc<Register>, rules: &AddressRules, time: Timestamp) -> Result<(), Denial> {
+        judge_again(register, rules, Head { time, ..self.head().clone() })
+    }
+}
+
+/// Whether a source may send anything to a destination under a register at a time: no order stops it, and the papers
+/// of something that is declared for the two are in order; or `observe` lets pass what is not declared.
+pub fn is_open(register: &Register, source: Option<&Id>, destination: &Destination, time: Timestamp) -> bool {
+    let source = source.and_then(|id| register.source(id));
+    if !register.orders_against(source.map(AsRef::as_ref), &destination.host).is_empty() {
+        return false;
+    }
+    let day = day_of(time, &register.time_zone());
+    let observes = source.and_then(|source| source.mode).unwrap_or(register.mode).on(day) == Mode::Observe;
+    let Some(source) = source else { return observes };
+    let peer = Peer::at(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let head = Head { time, entry: EntryPoint::Forward, peer, destination: destination.clone(), request: None };
+    let at = AtHead { register, head: &head, source, day, is_tunnel: false };
+    let candidates = Candidate::all(register, source, destination);
+    let is_in_order = |candidate: &Candidate| judge(&at, candidate).iter().all(|(_, failures)| failures.is_empty());
+    observes || candidates.iter().any(is_in_order)
 }
 
 fn end(condition: Condition, reason: Reason) -> End {

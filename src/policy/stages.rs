@@ -30,6 +30,13 @@ pub fn connect(register: &Arc<Register>, rules: &AddressRules, head: &Head) -> R
     Ok(tunnel::carriage(&kept))
 }
 
+/// The head stage once more, limits apart; nothing is reserved.
+pub(super) fn judge_again(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Result<(), Denial> {
+    let mut kept = identify(register, rules, head);
+    judge_head(&mut kept, None);
+    kept.conclude(Stage::Head)
+}
+
 /// The head stage. Reserves the limits of every candidate left; dropping the [`Permit`] gives them back. Under `observe`
 /// a refusal that it lifts becomes a permit with [`Permit::would_deny`]. A head without request is a tunnel.
 pub fn admit(

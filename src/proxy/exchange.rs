@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Request, Response};
+use tokio::time::sleep;
 
 use super::body::{self, Beyond, HoldFault};
-use super::guard::Guard;
+use super::guard::{Guard, JUDGED_AGAIN};
 use super::reply::ReplyBody;
 use super::request::{self, Asked, Door};
 use super::upload::Upload;
@@ -47,7 +48,11 @@ async fn pass(
     // connect: that address and no other
     let (connection, connected) = connect(corridor, pinned, guard).await?;
     // judge: the whole body
-    let (held, facts) = match hold(corridor, &asked, &connected, body).await {
+    let held = tokio::select! {
+        held = hold(corridor, &asked, &connected, body) => held,
+        refused = refused_meanwhile(corridor, &connected, guard) => return Err(refused),
+    };
+    let (held, facts) = match held {
         Ok(held) => held,
         Err(fault) => {
             corridor.tell_spool(&fault);
@@ -103,6 +108,19 @@ async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Resu
 fn judge(corridor: &Corridor, connected: Connected, facts: BodyFacts) -> Result<Verdict, Denial> {
     let _timed = corridor.metrics.deciding(Stage::Body);
     connected.judge(&mut corridor.ledger(), facts)
+}
+
+/// Ends when what is being held may not leave any more: it is judged again each second, as what is under way is, so that
+/// an order does not wait for a body to be whole.
+async fn refused_meanwhile(corridor: &Corridor, connected: &Connected, guard: &mut Guard) -> Denial {
+    loop {
+        sleep(JUDGED_AGAIN).await;
+        let register = corridor.register.load_full();
+        if let Err(denial) = connected.recheck(&register, &corridor.addresses, corridor.now()) {
+            guard.account.decided_on(register);
+            return denial;
+        }
+    }
 }
 
 /// Reads the body, at last: hyper asks the client to go on (100) when it is first read.

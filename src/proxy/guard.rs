@@ -25,8 +25,9 @@ use crate::policy::{CandidateKind, Decision, Denial, End, EntryPoint, Reason, Re
 use crate::record::{DecisionRecord, OutcomeRecord};
 use crate::register::{Id, Register};
 
-/// How often an exchange that is under way is judged again.
-const JUDGED_AGAIN: Duration = Duration::from_secs(1);
+/// How often an exchange that is held or under way is judged again. Half a second leaves the other half of the second
+/// within which an order is obeyed.
+pub(super) const JUDGED_AGAIN: Duration = Duration::from_millis(500);
 
 /// Holds what is known of an exchange and its duty to be recorded.
 pub struct Guard {

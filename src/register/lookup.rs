@@ -36,6 +36,11 @@ impl Register {
         self.index.allowance_names.position(id).map(|position| &self.allowances[position as usize])
     }
 
+    /// The source with this id.
+    pub fn source(&self, id: &Id) -> Option<&Arc<Source>> {
+        self.index.sources.position(id).map(|position| &self.sources[position as usize])
+    }
+
     /// The recipient with this id.
     pub fn recipient(&self, id: &Id) -> Option<&Arc<Recipient>> {
         self.index.recipient_names.position(id).map(|position| &self.recipients[position as usize])

@@ -20,6 +20,7 @@ use crate::descriptors::{self, Descriptors};
 use crate::destination::{Destination, Scheme};
 use crate::metrics::{Metrics, Side};
 use crate::policy::{ConnectionFacts, Pinned};
+use crate::register::Id;
 use crate::tls::{TlsFault, Trust, certificate_ends};
 
 /// Most bytes of an answer's head.
@@ -147,6 +148,11 @@ impl Dialer {
     /// How many connections are kept idle.
     pub fn idle(&self) -> usize {
         self.pool.len()
+    }
+
+    /// Closes the idle connections of sources and destinations for which `is_kept` says no.
+    pub fn keep_idle(&self, is_kept: impl Fn(&Destination, Option<&Id>) -> bool) {
+        self.pool.keep(is_kept);
     }
 
     /// How many connections may be kept idle.

@@ -104,6 +104,13 @@ impl Pool {
         self.lock().count
     }
 
+    /// Closes what is not to be kept.
+    pub(super) fn keep(&self, is_kept: impl Fn(&Destination, Option<&Id>) -> bool) {
+        let mut idle = self.lock();
+        idle.by_standing.retain(|standing, _| is_kept(&standing.destination, standing.source.as_ref()));
+        idle.count = idle.by_standing.values().map(Vec::len).sum();
+    }
+
     /// Closes what was idle too long or is closed already; tells whether anything is left.
     fn close_old(&self) -> bool {
         let mut idle = self.lock();
