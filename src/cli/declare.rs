@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::records;
 use crate::clock::{Clock, SystemClock};
-use crate::flow::draft::{self, Answers, Draft, Shape};
-use crate::flow::{FlowId, Flows, Sighting};
+use crate::flow::draft::{self, Answers, Draft};
+use crate::flow::{FlowId, Flows, Shape, Sighting};
 use crate::record::past::{Kind, Past};
 use crate::register::compile::{HOLD_LIMIT, compile_with};
 use crate::register::{Id, Register};

@@ -10,12 +10,14 @@ mod ca;
 mod check;
 mod declare;
 mod demo;
+mod diff;
 mod doctor;
 mod explain;
 mod flows;
 mod installation;
 mod probe;
 mod records;
+mod replay;
 mod run;
 mod schema;
 mod steps;
@@ -48,6 +50,8 @@ enum Command {
     Transfers(transfers::Arguments),
     Flows(flows::Arguments),
     Declare(declare::Arguments),
+    Diff(diff::Arguments),
+    Replay(replay::Arguments),
     Ca(ca::Arguments),
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
@@ -65,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Transfers(arguments) => transfers::main(arguments),
         Command::Flows(arguments) => flows::main(arguments),
         Command::Declare(arguments) => declare::main(arguments),
+        Command::Diff(arguments) => diff::main(arguments),
+        Command::Replay(arguments) => replay::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),

@@ -8,59 +8,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 
 use super::beat::Beat;
+use super::shape::Shape;
+use super::written::{flat, guessed, interval, network, quoted, slug, split, terms};
 use super::{Flow, spoken};
-use crate::record::past::{Kind, Past};
 use crate::register::{Id, Processing, Recipient, Register, Source};
 use crate::vocabulary::{Adequacy, Country, Regime, Term, TermKind, adequacy};
-
-/// Paths, methods and types remembered of one flow.
-const MOST_SHAPES: usize = 8;
-
-/// What records tell of a flow beside its [`Flow`].
-#[derive(Clone, Debug, Default)]
-pub struct Shape {
-    scheme: Option<String>,
-    methods: BTreeSet<String>,
-    paths: BTreeSet<String>,
-    content_types: BTreeSet<String>,
-    largest: u64,
-    country: Option<String>,
-    users: BTreeSet<String>,
-    record: Option<String>,
-    is_tunnel: bool,
-}
-
-impl Shape {
-    /// Adds what one decision of the flow tells.
-    pub fn take(&mut self, past: &Past) {
-        if past.kind != Kind::Decision {
-            return;
-        }
-        let seen = &past.seen;
-        let add = |set: &mut BTreeSet<String>, text: &String| {
-            if set.len() < MOST_SHAPES {
-                set.insert(text.clone());
-            }
-        };
-        if let Some((method, path)) = past.request.as_ref().filter(|(method, _)| method != "CONNECT") {
-            add(&mut self.methods, method);
-            add(&mut self.paths, path);
-        }
-        self.is_tunnel |= past.request.is_none();
-        seen.content_type.iter().for_each(|kind| add(&mut self.content_types, kind));
-        seen.user.iter().for_each(|user| add(&mut self.users, user));
-        self.largest = self.largest.max(past.body.map_or(0, |(size, _)| size));
-        self.scheme = seen.scheme.clone().or(self.scheme.take());
-        self.country = seen.country.clone().or(self.country.take());
-        self.record = Some(past.uid.clone());
-    }
-}
 
 /// What the officer said on the command line.
 #[derive(Clone, Debug, Default)]
@@ -435,61 +391,3 @@ impl Writer<'_> {
 
 /// Stands where nothing was read: the widest term, which no officer will leave.
 const ANY_DATA: &str = "dpv:PersonalData";
-
-/// The period in whole seconds, without what jitter and rounding add: a person's number below it.
-fn interval(period: Duration) -> u64 {
-    let seconds = period.as_secs_f64();
-    let step = [3600.0, 60.0, 30.0, 5.0, 1.0].into_iter().find(|step| {
-        seconds >= *step
-            && (seconds / step).round() * step - seconds < seconds * 0.02
-            && seconds - (seconds / step).round() * step < seconds * 0.02
-    });
-    step.map_or(seconds.floor(), |step| (seconds / step).round() * step) as u64
-}
-
-fn terms(terms: Option<&[Term]>, otherwise: &str) -> String {
-    match terms {
-        Some(terms) if !terms.is_empty() => terms.iter().map(Term::as_str).collect::<Vec<_>>().join(", "),
-        _ => otherwise.to_owned(),
-    }
-}
-
-/// JSON's double-quoted text is YAML's.
-fn quoted(text: &str) -> String {
-    json!(text).to_string()
-}
-
-/// A text for a comment: no line of it may end the comment.
-fn flat(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
-}
-
-fn slug(text: &str) -> String {
-    let mut id = String::new();
-    for one in text.to_lowercase().chars() {
-        match one {
-            'a'..='z' | '0'..='9' => id.push(one),
-            _ if !id.is_empty() && !id.ends_with('-') => id.push('-'),
-            _ => {}
-        }
-    }
-    let id = id.trim_end_matches('-').to_owned();
-    if id.is_empty() || id == "any" { "unnamed".to_owned() } else { id }
-}
-
-fn network(address: &str) -> String {
-    format!("{address}/{}", if address.contains(':') { 128 } else { 32 })
-}
-
-fn split(destination: &str) -> (String, u16) {
-    let (host, port) = destination.rsplit_once(':').unwrap_or((destination, "443"));
-    (host.to_owned(), port.parse().unwrap_or(443))
-}
-
-/// The country of the address that was dialled, else that of the name's last label.
-fn guessed(host: &str, country: Option<&str>) -> Option<Country> {
-    let label = host.rsplit('.').next().filter(|label| label.len() == 2).map(str::to_uppercase);
-    let label = label.map(|label| if label == "UK" { "GB".to_owned() } else { label });
-    let of_address = country.and_then(|code| Country::parse(code).ok());
-    of_address.or_else(|| Country::parse(&label?).ok())
-}

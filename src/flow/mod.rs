@@ -18,8 +18,11 @@ use crate::record::past::{Kind, Past};
 
 pub mod beat;
 pub mod draft;
+mod shape;
+mod written;
 
 pub use beat::Beat;
+pub use shape::Shape;
 
 /// Moments of one flow that its period is looked for in: at five minutes nearly two days.
 const MOMENTS: usize = 512;

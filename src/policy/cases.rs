@@ -196,6 +196,7 @@ fn facts(fields: &mut Fields<'_>) -> Supposed {
         addresses: fields.list("addresses", parsed("an IP address")).into_iter().map(|at| at.value).collect(),
         previous: fields.list("previous", time).into_iter().map(|at| at.value).collect(),
         bytes_today: fields.optional("bytes_today", scalar::size).unwrap_or(0),
+        body: None,
         record_unavailable: fields
             .optional("record", scalar::choice(&[("available", false), ("unavailable", true)]))
             .unwrap_or(false),

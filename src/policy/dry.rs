@@ -64,6 +64,8 @@ pub struct Supposed {
     pub previous: Vec<Timestamp>,
     /// Bytes that were sent today.
     pub bytes_today: u64,
+    /// What a body was found to be, where its bytes are not at hand: of an exchange on record.
+    pub body: Option<BodyFacts>,
     /// No record can be written.
     pub record_unavailable: bool,
 }
@@ -147,23 +149,40 @@ impl Answer {
 
 /// Walks the stages. `rules` are those of the proxy's configuration; a supposed address is open besides.
 pub fn answer(register: &Arc<Register>, rules: &AddressRules, question: &Question) -> Answer {
+    answer_on(register, rules, question, &mut Ledger::default(), None)
+}
+
+/// [`answer`] with a ledger that remembers: what is let through is charged to it as `sent`, and no history is supposed.
+pub fn answer_on(
+    register: &Arc<Register>,
+    rules: &AddressRules,
+    question: &Question,
+    ledger: &mut Ledger,
+    sent: Option<Sent>,
+) -> Answer {
     let mut asked = match Asked::of(question) {
         Ok(asked) => asked,
         Err(denial) => return Answer::unreadable(denial),
     };
     asked.carriage = carriage(register, rules, &asked);
-    let mut ledger = Ledger::default();
-    suppose_history(register, &mut ledger, &asked.head, &question.supposed);
+    if sent.is_none() {
+        suppose_history(register, ledger, &asked.head, &question.supposed);
+    }
     let head = match asked.carriage {
         Carriage::Intercept => asked.head.clone(),
         Carriage::Tunnel => Head { request: None, ..asked.head.clone() },
     };
-    let permit = match admit(register, rules, &mut ledger, head) {
+    let permit = match admit(register, rules, ledger, head) {
         Ok(permit) => permit,
         Err(denial) => return Answer::refused(denial, &asked),
     };
-    match walk(permit, rules, &mut ledger, &asked, question) {
-        Ok(verdict) => Answer::passed(&verdict, &asked),
+    match walk(permit, rules, ledger, &asked, question) {
+        Ok(mut verdict) => {
+            if let Some(sent) = sent {
+                ledger.settle(verdict.take_reservations(), sent);
+            }
+            Answer::passed(&verdict, &asked)
+        }
         Err(denial) => Answer::refused(denial, &asked),
     }
 }
@@ -203,12 +222,17 @@ impl Asked {
     fn of(question: &Question) -> Result<Asked, Denial> {
         let url = Url::parse(&question.url)?;
         let is_tunnel = question.method == "CONNECT" || url.destination.scheme == Scheme::Tcp;
-        let findings = question.body.as_ref().map_or_else(Findings::default, |body| {
-            let mut inspector = inspect::body(question.content_type.as_deref(), None);
-            inspector.push(body);
-            inspector.findings()
-        });
-        let body = question.body.as_ref().map_or(DeclaredBody::None, |body| DeclaredBody::Length(body.len() as u64));
+        let known = question.supposed.body.as_ref();
+        let findings = match (&question.body, known) {
+            (Some(body), _) => {
+                let mut inspector = inspect::body(question.content_type.as_deref(), None);
+                inspector.push(body);
+                inspector.findings()
+            }
+            (None, known) => known.map(|body| body.findings.clone()).unwrap_or_default(),
+        };
+        let size = question.body.as_ref().map(|body| body.len() as u64).or(known.map(|body| body.size));
+        let body = size.filter(|size| *size > 0 || known.is_none()).map_or(DeclaredBody::None, DeclaredBody::Length);
         let request = Request {
             method: question.method.clone(),
             path_digest: digest(url.path.as_str().as_bytes()),
@@ -229,7 +253,9 @@ impl Asked {
     }
 
     fn body(&self, question: &Question) -> BodyFacts {
-        let Some(body) = &question.body else { return BodyFacts::none() };
+        let Some(body) = &question.body else {
+            return question.supposed.body.clone().unwrap_or_else(BodyFacts::none);
+        };
         BodyFacts { size: body.len() as u64, digest: Some(digest(body)), findings: self.findings.clone() }
     }
 }

@@ -24,6 +24,7 @@ mod event;
 mod lifecycle;
 pub mod past;
 pub mod path;
+pub mod replay;
 pub mod search;
 mod unmapped;
 

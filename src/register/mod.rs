@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 mod canonical;
 mod checks;
 pub mod compile;
+pub mod diff;
 pub mod document;
 mod entries;
 pub mod fault;

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use tasrih::audit::{Audit, Options};
 use tasrih::clock::ManualClock;
 use tasrih::destination::{Destination, Scheme};
+use tasrih::inspect::Content;
+use tasrih::inspect::format::Format;
 use tasrih::policy::{Decision, End, Reason};
 use tasrih::record::{DecisionRecord, OutcomeRecord};
 
@@ -44,7 +46,9 @@ pub async fn a_day(state: &Path) {
     let (audit, _) = Audit::open(state, Options { clock: clock.clone(), ..Options::default() }).expect("a new log");
     for frame in 0..40u64 {
         let now = audit.clock().now();
-        let recorded = audit.permit(permit(now)).await.expect("recorded");
+        let mut frame_record = permit(now);
+        frame_record.findings.content = Content::Image(Format::Jpeg);
+        let recorded = audit.permit(frame_record).await.expect("recorded");
         let sent = OutcomeRecord {
             status: Some(200),
             bytes_out: 204_800,
