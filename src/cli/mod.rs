@@ -23,6 +23,7 @@ mod schema;
 mod steps;
 mod test;
 mod transfers;
+mod vocabulary;
 
 /// Fine.
 pub const FINE: u8 = 0;
@@ -56,6 +57,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
     Schema(schema::Arguments),
+    Vocabulary(vocabulary::Arguments),
 }
 
 /// Reads the process's arguments and runs the subcommand they name.
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),
         Command::Schema(arguments) => schema::main(arguments),
+        Command::Vocabulary(arguments) => vocabulary::main(arguments),
     };
     ExitCode::from(code)
 }

@@ -117,8 +117,9 @@ fn countries() -> Json {
 }
 
 fn terms(kind: TermKind) -> Json {
-    let terms: Vec<String> = Term::all(kind).map(|term| term.to_string()).collect();
-    json!({"enum": terms})
+    let named = |term: Term| (term.to_string(), term.label().names().collect::<Vec<&str>>().join(" · "));
+    let (terms, names): (Vec<String>, Vec<String>) = Term::all(kind).map(named).unzip();
+    json!({"enum": terms, "enumDescriptions": names})
 }
 
 fn definition(kind: TermKind) -> &'static str {

@@ -4,19 +4,21 @@
 //! program runs. Nothing here opens the gate. A term or country says what a declaration claims; the lists only test
 //! whether the claim is possible.
 //!
-//! [`term`] has terms and their hierarchy, [`country`] countries, [`regime`] the laws, [`adequacy`] their lists,
+//! [`term`] has terms and their hierarchy, [`label`] their names for people, [`country`] countries, [`regime`] the laws, [`adequacy`] their lists,
 //! [`papers`] what they want to see.
-//! The tables are `dpv.tsv` (W3C, see `DPV-LICENSE.md`), `own.tsv`, `countries.tsv` and `adequacy.json` beside them,
+//! The tables are `dpv.tsv` (W3C, see `DPV-LICENSE.md`), `own.tsv`, `labels.tsv`, `countries.tsv` and `adequacy.json` beside them,
 //! each with its source and licence in its head.
 
 pub mod adequacy;
 pub mod country;
+pub mod label;
 pub mod papers;
 pub mod regime;
 pub mod term;
 
 pub use adequacy::Adequacy;
 pub use country::{Country, UnknownCountry};
+pub use label::Label;
 pub use regime::{Regime, UnknownRegime};
 pub use term::{Term, TermKind, UnknownTerm};
 

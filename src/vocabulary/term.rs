@@ -135,6 +135,29 @@ impl Term {
         is_at_or_below(other.as_str(), self.as_str())
     }
 
+    /// Whether it may be used as this.
+    pub fn is(&self, kind: TermKind) -> bool {
+        TERMS.get(self.as_str()).is_some_and(|entry| entry.has(kind))
+    }
+
+    /// The terms next above it, in order: those that cover it, without those that cover one of them.
+    pub fn broader(&self) -> Vec<Term> {
+        let entry = TERMS.get(self.as_str());
+        let above: Vec<&'static str> = entry.map(|entry| entry.broader.clone()).unwrap_or_default();
+        let is_next = |term: &&str| !above.iter().any(|other| other != term && is_at_or_below(other, term));
+        let mut next: Vec<Term> =
+            above.iter().filter(|term| is_next(term)).map(|term| Term(Cow::Borrowed(term))).collect();
+        next.sort();
+        next
+    }
+
+    /// The terms of a kind next below it, in order.
+    pub fn narrower(&self, kind: TermKind) -> Vec<Term> {
+        let mentions = |entry: &Entry| entry.broader.contains(&self.as_str());
+        let below = TERMS.iter().filter(|(_, entry)| entry.has(kind) && mentions(entry));
+        below.map(|(term, _)| Term(Cow::Borrowed(term))).filter(|term| term.broader().contains(self)).collect()
+    }
+
     /// Every term of a kind, in order.
     pub fn all(kind: TermKind) -> impl Iterator<Item = Term> {
         TERMS.iter().filter(move |(_, entry)| entry.has(kind)).map(|(term, _)| Term(Cow::Borrowed(term)))
@@ -310,6 +333,16 @@ mod tests {
         assert!(!covers("x:CCTVFrame", "pd:Picture"));
         assert!(!covers("pd:Picture", "pd:FacialPrint"));
         assert!(!covers("pd:Picture", "pd:Passport"));
+    }
+
+    #[test]
+    fn the_tree_has_each_term_below_its_nearest() {
+        let shown = |terms: Vec<Term>| terms.iter().map(Term::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(shown(category("pd:Passport").broader()), "pd:OfficialID");
+        assert_eq!(shown(category("x:PassportMRZ").broader()), "pd:Passport");
+        assert_eq!(shown(category("pd:FacialPrint").broader()), "pd:Biometric");
+        assert_eq!(shown(category("pd:Picture").narrower(TermKind::DataCategory)), "x:CCTVFrame x:CCTVVideo");
+        assert!(category("dpv:PersonalData").broader().is_empty());
     }
 
     #[test]

@@ -95,6 +95,30 @@ fn sarif_gives_each_finding_its_rule_and_place() {
 }
 
 #[test]
+fn the_vocabulary_is_a_tree_and_is_searched_in_three_languages() {
+    let tree = text(&tasrih(&["vocabulary", "--kind", "data-category"]));
+    for line in [
+        "\n        pd:Picture  Picture · Image · صورة\n",
+        "\n          pd:Passport  Passport · Passeport · جواز السفر\n            x:PassportMRZ  ",
+    ] {
+        assert!(tree.contains(line), "{line}\n{tree}");
+    }
+    let found = |words: &str| text(&tasrih(&["vocabulary", "--json", "--search", words]));
+    for words in ["passport", "Passeport", "جواز"] {
+        let terms: Vec<Json> = found(words).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let passport = terms.iter().find(|term| term["term"] == "pd:Passport").expect("found");
+        assert_eq!(
+            (&passport["broader"][0], &passport["narrower"][0]),
+            (&Json::from("pd:OfficialID"), &Json::from("x:PassportMRZ"))
+        );
+    }
+    let said = text(&tasrih(&["vocabulary", "--search", "carte nationale"]));
+    assert!(said.contains("covered by pd:OfficialID, pd:Identifying") && !said.contains("pd:Passport"), "{said}");
+    let nothing = tasrih(&["vocabulary", "--search", "kangaroo"]);
+    assert_eq!((nothing.status.code(), nothing.stdout.is_empty()), (Some(1), true));
+}
+
+#[test]
 fn what_cannot_be_read_exits_with_2_and_names_the_path() {
     let missing = check(&["no/such/folder"]);
     assert_eq!(missing.status.code(), Some(2));
