@@ -35,6 +35,7 @@ use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
 
+pub mod flows;
 pub mod listen;
 
 use listen::Bound;
@@ -203,6 +204,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
             settings.limits.connections,
         ),
         descriptors,
+        flows: Mutex::default(),
         metrics,
         shutdown: shutdown.clone(),
         halt: halted,
@@ -232,6 +234,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         tasks.push(tokio::spawn(serve_admin(socket, Pages::Metrics, observed.clone(), shutdown.clone())));
     }
     tasks.push(tokio::spawn(serve_admin(listening.admin_socket, Pages::All, observed, shutdown.clone())));
+    tasks.push(tokio::spawn(flows::remember(corridor.clone(), settings.state.clone(), recovery.last_time)));
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
     Ok(Running { proxies, admin, metrics, recovery, corridor, stop, halt, tasks, drain })
@@ -391,6 +394,7 @@ async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>)
             tracing::error!(%unavailable, "the heartbeat could not be recorded");
         }
         corridor.ledger().prune(corridor.now());
+        flows::look(&corridor).await;
     }
 }
 

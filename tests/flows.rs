@@ -5,11 +5,14 @@
 #[path = "support/exchanges.rs"]
 #[allow(dead_code, reason = "these tests change what others take as it is")]
 mod exchanges;
+mod support;
 
 #[path = "flows/command.rs"]
 mod command;
 #[path = "flows/ground.rs"]
 mod ground;
+#[path = "flows/running.rs"]
+mod running;
 #[path = "flows/series.rs"]
 mod series;
 #[path = "flows/table.rs"]

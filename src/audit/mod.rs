@@ -37,7 +37,7 @@ mod writer;
 pub use cause::{Cause, Latch};
 pub use digest::{DigestKey, Hasher};
 pub use health::Health;
-pub use read::{read, read_newest};
+pub use read::{read, read_newest, read_since};
 pub use recover::Torn;
 pub use state::OpenFault;
 

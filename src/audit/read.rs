@@ -1,11 +1,15 @@
 //! Reading records without a lock, while the writer may be writing.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::frame::{self, Frame, Frames, HEADER, Header};
 use super::state;
 use super::storage::{Folder, Storage};
+use crate::record::{self, past};
 
 /// The records of a state folder's log, oldest first, as logged.
 ///
@@ -30,6 +34,34 @@ pub fn read_newest(state: &Path) -> io::Result<Records> {
     let mut records = read(state)?;
     records.names.truncate(2);
     Ok(records)
+}
+
+/// The records of a state folder's log from a moment on, oldest first, preceded by the rest of the segment that the
+/// moment falls in.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_since(state: &Path, since: Timestamp) -> io::Result<Records> {
+    let mut records = read(state)?;
+    let folder = state::log_folder(state);
+    let begins_before = |name: &String| first_time(&folder.join(name)).is_none_or(|time| time < since);
+    // Newest first. Of those that begin before the moment, only the last has something of what follows it.
+    if let Some(place) = records.names.iter().position(begins_before) {
+        records.names.truncate(place + 1);
+    }
+    Ok(records)
+}
+
+/// The time of a segment's first record, as far as its beginning tells one.
+fn first_time(segment: &Path) -> Option<Timestamp> {
+    let mut beginning = Vec::new();
+    let most = HEADER + 2 * record::MAX_BYTES as u64;
+    File::open(segment).ok()?.take(most).read_to_end(&mut beginning).ok()?;
+    Header::decode(&beginning)?;
+    Frames::from(&beginning, HEADER).find_map(|(_, frame)| match frame {
+        Frame::Record(json) => past::read(json).ok().map(|past| past.time),
+        Frame::Batch(_) => None,
+    })
 }
 
 /// Why records of a segment could not be read.

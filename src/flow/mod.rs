@@ -19,10 +19,12 @@ use crate::record::past::{Kind, Past};
 pub mod beat;
 pub mod draft;
 mod shape;
+mod watch;
 mod written;
 
 pub use beat::Beat;
 pub use shape::Shape;
+pub use watch::{Look, Watched};
 
 /// Moments of one flow that its period is looked for in: at five minutes nearly two days.
 const MOMENTS: usize = 512;

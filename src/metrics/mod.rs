@@ -237,6 +237,13 @@ impl Metrics {
         self.0.state_size.set(signed(size));
     }
 
+    /// So many flows keep a period: declared ones, and undeclared ones.
+    pub fn set_flows(&self, declared: u64, undeclared: u64) {
+        for (standing, count) in series::STANDINGS.into_iter().zip([declared, undeclared]) {
+            self.0.flows.with_label_values(&[standing]).set(signed(count));
+        }
+    }
+
     /// The interception authority's certificate ends at this time.
     pub fn set_authority_end(&self, unix_seconds: i64) {
         self.0.authority_not_after.set(unix_seconds);

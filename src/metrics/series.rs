@@ -30,6 +30,8 @@ pub(super) const KINDS: [&str; 5] = ["processing", "source", "recipient", "trans
 pub(super) const SCOPES: [&str; 4] = ["register", "source", "transfer", "allowance"];
 /// What became of a register read again, as the label `result`.
 const RELOADS: [&str; 2] = ["taken", "refused"];
+/// Whether flows are declared, as the label `standing`.
+pub(super) const STANDINGS: [&str; 2] = ["declared", "undeclared"];
 /// The stages whose decisions are timed; the last stage, the record, is the commit.
 pub(super) const STAGES: [Stage; 3] = [Stage::Head, Stage::Connection, Stage::Body];
 
@@ -98,6 +100,7 @@ pub(super) struct Series {
     pub(super) state_size: IntGauge,
     pub(super) clock_steps: IntCounter,
     pub(super) clock_ahead: Gauge,
+    pub(super) flows: IntGaugeVec,
     pub(super) register_info: IntGaugeVec,
     pub(super) register_loaded: IntGauge,
     pub(super) reloads: IntCounterVec,
@@ -241,6 +244,11 @@ impl Series {
                 "clock_ahead_seconds",
                 "By how much decisions run ahead of the wall clock, because it was set back.",
             ),
+            flows: make.gauges(
+                "flows",
+                "Flows that keep a period and have not fallen silent, by whether a declaration lets them leave.",
+                &["standing"],
+            ),
             register_info: make.gauges("register_info", "The register in force, as a label.", &["version"]),
             register_loaded: make.gauge("register_loaded_timestamp_seconds", "When the register in force was loaded."),
             reloads: make.counters(
@@ -310,6 +318,9 @@ impl Series {
     }
 
     fn start_at_zero(&self) {
+        for standing in STANDINGS {
+            self.flows.with_label_values(&[standing]);
+        }
         for source in [UNKNOWN, OTHER] {
             self.client_distrust.with_label_values(&[source]);
         }

@@ -20,6 +20,7 @@ use super::reply::{self, ReplyBody};
 use super::request::Door;
 use super::{Corridor, stopped};
 use crate::audit::Recorded;
+use crate::flow::Sighting;
 use crate::metrics::{Carriage, Direction, Open};
 use crate::policy::{CandidateKind, Decision, Denial, End, EntryPoint, Reason, Reservations, Sent, Stage, Verdict};
 use crate::record::{DecisionRecord, OutcomeRecord};
@@ -126,6 +127,7 @@ impl Guard {
         // If this future is dropped now, the writer closes what it has recorded.
         self.state = State::Over;
         let (outcome, reason) = (decision.decision, decision.reason);
+        let sighting = Sighting::of_record(&decision);
         let asked = Instant::now();
         let recorded = match self.corridor.audit.permit_in(place, decision).await {
             Ok(recorded) => {
@@ -137,6 +139,7 @@ impl Guard {
                 return Err(verdict.denial(record_unavailable(unavailable.to_string())));
             }
         };
+        self.corridor.seen(sighting.as_ref());
         self.count(outcome, reason, transfer.as_ref());
         // A tunnel has no findings; what is relayed unread is counted where it is opened.
         if verdict.findings().unread.is_some() {
@@ -348,9 +351,11 @@ impl Owed {
             metrics.transfer_went(transfer, false);
         }
         let (asked, transfer) = (Instant::now(), furthest(&denial).cloned());
+        let sighting = Sighting::of_record(&record);
         let (answered, id) = match corridor.audit.deny(record).await {
             Ok(id) => {
                 metrics.record_committed(asked.elapsed());
+                corridor.seen(sighting.as_ref());
                 (denial, Some(id))
             }
             Err(unavailable) => {

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::audit::Audit;
 use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
+use crate::flow::{Sighting, Watched};
 use crate::metrics::Metrics;
 use crate::policy::{Denial, Head, Ledger, Peer, Reason, Request, Stage};
 use crate::register::Register;
@@ -80,6 +81,8 @@ pub struct Corridor {
     pub sources: Arc<Sources>,
     /// Of which connections must leave some over.
     pub descriptors: Descriptors,
+    /// What recurs. Held for the length of one sighting, never across an await.
+    pub flows: Mutex<Watched>,
     /// Counters.
     pub metrics: Metrics,
     /// Turns true when the proxy stops: nothing new is accepted, what is open is finished.
@@ -142,6 +145,18 @@ impl Corridor {
     /// reservations are only ever added before they are used.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a decision that is on record among the flows.
+    fn seen(&self, sighting: Option<&Sighting>) {
+        if let Some(sighting) = sighting {
+            self.flows().see(sighting);
+        }
+    }
+
+    /// What recurs. A panic while it was held cannot have done more than miscount.
+    pub fn flows(&self) -> MutexGuard<'_, Watched> {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is judged at the head; without a request, it is of a CONNECT or a tunnel.

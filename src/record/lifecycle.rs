@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::event::{Place, log_metadata, put, put_activity, put_time};
-use super::{Lifecycle, LifecycleRecord, Origin};
+use super::{Lifecycle, LifecycleRecord, Origin, RecognisedFlow, past};
 
 const CLASS: u32 = 6002;
 const CLASS_NAME: &str = "Application Lifecycle";
@@ -112,6 +112,18 @@ fn tell(event: &Lifecycle) -> Telling {
             message: format!("the wall clock moved by {} seconds against the monotonic clock", by.as_secs()),
             ours: json!({ "step_ms": i64::try_from(by.as_millis()).unwrap_or(i64::MAX >> 11) }),
         },
+        Lifecycle::FlowRecognised(flow) => Telling {
+            code: past::FLOW_RECOGNISED,
+            activity: OTHER,
+            severity: HIGH,
+            message: format!(
+                "an undeclared flow recurs every {} s: {} to {}",
+                flow.period.as_secs().max(1),
+                flow.source,
+                flow.destination
+            ),
+            ours: recognised(flow),
+        },
         Lifecycle::RoomAgain { refused } => Telling {
             code: "room-again",
             activity: OTHER,
@@ -120,6 +132,23 @@ fn tell(event: &Lifecycle) -> Telling {
             ours: json!({ "refused": refused }),
         },
     }
+}
+
+fn recognised(flow: &RecognisedFlow) -> Value {
+    let mut ours = json!({
+        "flow": flow.flow,
+        "source": flow.source,
+        "destination": flow.destination,
+        "period_ms": u64::try_from(flow.period.as_millis()).unwrap_or(u64::MAX >> 11),
+        "jitter_percent": flow.jitter_percent,
+        "exchanges": flow.count,
+        "first": flow.first.as_millisecond(),
+        "reason": flow.reason.as_str(),
+    });
+    if let Some(recipient) = &flow.recipient {
+        ours["recipient"] = json!(recipient);
+    }
+    ours
 }
 
 /// Adds who changed the policy files, where anything is known of that.

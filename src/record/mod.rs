@@ -407,11 +407,36 @@ pub enum Lifecycle {
         /// By how much; negative where it was set back.
         by: SignedDuration,
     },
+    /// Exchanges that no declaration lets leave were found to recur: told once for each flow.
+    FlowRecognised(Box<RecognisedFlow>),
     /// Records can be written again after some were refused for lack of room.
     RoomAgain {
         /// How many were refused.
         refused: u64,
     },
+}
+
+/// What a record says about an undeclared flow that recurs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecognisedFlow {
+    /// Its name, as `tasrih flows` lists it.
+    pub flow: String,
+    /// The declared source, or the client's address.
+    pub source: String,
+    /// `host:port`.
+    pub destination: String,
+    /// The recipient that the destination belongs to.
+    pub recipient: Option<String>,
+    /// From one exchange to the next.
+    pub period: Duration,
+    /// Nine of ten exchanges come within this share of the period, in per cent.
+    pub jitter_percent: u64,
+    /// Exchanges seen.
+    pub count: u64,
+    /// The first that is remembered.
+    pub first: Timestamp,
+    /// Why it is not declared.
+    pub reason: Reason,
 }
 
 /// What a heartbeat says.

@@ -107,7 +107,12 @@ pub struct Seen {
     pub country: Option<String>,
     /// The last stage that was judged.
     pub stage: Option<String>,
+    /// The flow that a lifecycle record is about.
+    pub flow: Option<String>,
 }
+
+/// Word of the lifecycle record about an undeclared flow that recurs.
+pub const FLOW_RECOGNISED: &str = "flow-recognised";
 
 /// Why a record could not be read back.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +158,7 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
         address: dialled.and_then(|endpoint| endpoint.ip.clone()),
         country: event.dst_endpoint.as_ref().and_then(|endpoint| endpoint.location.as_ref()?.country.clone()),
         stage: ours.stage,
+        flow: ours.flow,
     };
     let word = |member, found: Option<String>| found.map(|found| Word { member, found });
     Ok(Past {
@@ -389,6 +395,7 @@ struct Ours {
     register_version: Option<String>,
     spki_sha256: Option<String>,
     stage: Option<String>,
+    flow: Option<String>,
     #[serde(default)]
     has_content: bool,
     #[serde(default)]

@@ -9,7 +9,7 @@ use tasrih::policy::{CandidateKind, CandidateReport, Decision, End, Reason};
 use tasrih::record::past::{self, Interrupted, Kind};
 use tasrih::record::{
     DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, Origin,
-    OutcomeRecord, Record,
+    OutcomeRecord, RecognisedFlow, Record,
 };
 use tasrih::register::Version;
 
@@ -96,6 +96,20 @@ fn origin() -> Origin {
     }
 }
 
+fn flow() -> RecognisedFlow {
+    RecognisedFlow {
+        flow: "9962f344ef6f".to_owned(),
+        source: "cctv-uploader".to_owned(),
+        destination: "frames.elsewhere.example:443".to_owned(),
+        recipient: None,
+        period: Duration::from_secs(300),
+        jitter_percent: 1,
+        count: 24,
+        first: noon(),
+        reason: Reason::NoDeclaration,
+    }
+}
+
 #[test]
 fn each_happening_of_the_proxy_is_a_valid_event() {
     let version = Version("5f2a".repeat(16).into());
@@ -116,6 +130,7 @@ fn each_happening_of_the_proxy_is_a_valid_event() {
         Lifecycle::TornTail { segment: "00000000000000000000.seg".to_owned(), offset: 99, bytes: 7 },
         Lifecycle::ClockStep { by: SignedDuration::from_secs(-3_600) },
         Lifecycle::RoomAgain { refused: 12 },
+        Lifecycle::FlowRecognised(Box::new(flow())),
     ] {
         let record = LifecycleRecord { time: noon(), node: "egress-1".into(), event };
         assert!(matches!(understood(&json_of(&Record::Lifecycle(record))).kind, Kind::Lifecycle(_)));
