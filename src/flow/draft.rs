@@ -88,8 +88,11 @@ impl Writer<'_> {
         });
         self.line(&format!("# Draft of a transfer, made on {} from flow {}.", day(self.now), flow.id));
         self.line(&format!(
-            "# Seen: {} exchanges from {} to {}, {every}, {} bytes, first {}, last {}.",
-            flow.count,
+            "# Seen: {} from {} to {}, {every}, {} bytes, first {}, last {}.",
+            match flow.count {
+                1 => "1 exchange".to_owned(),
+                count => format!("{count} exchanges"),
+            },
             flow.source,
             flow.destination,
             flow.bytes,
