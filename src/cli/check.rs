@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Configuration file, to be checked too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Print the codes of warnings with what each means, and check nothing
+    #[arg(long)]
+    codes: bool,
     /// Exit with 1 on warnings too
     #[arg(long)]
     deny_warnings: bool,
@@ -56,6 +59,10 @@ enum Format {
 }
 
 pub fn main(arguments: Arguments) -> u8 {
+    if arguments.codes {
+        Lint::ALL.iter().for_each(|lint| println!("{:<28} {}", lint.as_str(), lint.meaning()));
+        return super::FINE;
+    }
     match check(&arguments) {
         Ok(checked) => {
             match if arguments.json { Format::Json } else { arguments.format } {

@@ -22,10 +22,13 @@ async fn sighup_puts_the_policy_files_in_force_and_a_faulty_one_changes_nothing(
     assert!(process.log().contains("grnated"), "{}", process.log());
     assert_eq!(client.send(ground.frame()).await.expect("a reply").status, 200, "the one before is in force");
 
-    fs::write(&file, good.replace("ref: A-GC-1/2023, status: granted", "ref: A-GC-1/2023, status: suspended"))
-        .expect("written");
+    assert!(!process.log().contains("load with warnings"), "{}", process.log());
+    let suspended = good.replace("ref: A-GC-1/2023, status: granted", "ref: A-GC-1/2023, status: suspended");
+    fs::write(&file, suspended.replace("    receipt:", "    retention: P1Y\n    receipt:")).expect("written");
     process.signal(Signal::HUP);
     until("it is in force", || process.log().contains("a new register is in force")).await;
+    until("the warning is counted", || process.log().contains("the policy files load with warnings")).await;
+    assert!(process.log().contains("warnings=1"), "{}", process.log());
     let refused = client.send(ground.frame()).await.expect("a reply");
     assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("filing-suspended")));
 

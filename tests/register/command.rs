@@ -95,6 +95,13 @@ fn sarif_gives_each_finding_its_rule_and_place() {
 }
 
 #[test]
+fn the_codes_are_listed_with_what_they_mean() {
+    let said = text(&check(&["--codes"]));
+    assert!(said.lines().any(|line| line.starts_with("single-pin ") && line.ends_with("without a spare.")), "{said}");
+    assert_eq!(said.lines().count(), tasrih::register::lint::Lint::ALL.len());
+}
+
+#[test]
 fn the_vocabulary_is_a_tree_and_is_searched_in_three_languages() {
     let tree = text(&tasrih(&["vocabulary", "--kind", "data-category"]));
     for line in [
