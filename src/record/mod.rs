@@ -212,7 +212,7 @@ impl Declaration {
             country: Some(transfer.to.country),
             filing: transfer.filing.as_ref().and_then(|filing| filing.reference.clone()),
             receipt: transfer.processing.receipt.as_ref().map(|receipt| receipt.reference.clone()),
-            legal_basis: transfer.legal_basis.clone(),
+            legal_basis: BTreeMap::clone(&transfer.legal_basis),
             purposes: transfer.purposes.clone(),
             data_categories: transfer.data_categories.clone(),
         }

@@ -4,13 +4,15 @@
 //! refers to them (`parties.rs`, `transfers.rs`, `orders.rs`), then what no single entry can tell is checked
 //! (`checks.rs`) and what is doubtful is told (`lint.rs`), and what was written is brought into one canonical form (`canonical.rs`).
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::canonical::{self, without_empty};
+use super::canonical;
 use super::document::{self, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem};
 pub use super::fault::{Fault, Faults, Text};
@@ -20,8 +22,12 @@ use super::keys::tables::FILE;
 pub use super::lint::Circumstances;
 use super::lint::{self, Lint};
 use super::scalar::{self, choice};
-use super::{Allowance, Controller, Id, Mode, ModeSetting, Processing, Recipient, Register, Source, Transfer};
+use super::{
+    Allowance, Controller, Id, Mode, ModeSetting, Notification, Order, Processing, Recipient, Register, Requests,
+    Source, Transfer,
+};
 use super::{checks, orders, parties, transfers};
+use crate::vocabulary::{Regime, Term};
 
 /// How much of a body is held, in bytes, where no configuration says otherwise (DESIGN §4b, `limits.hold`).
 pub const HOLD_LIMIT: u64 = 64 * 1024 * 1024;
@@ -84,7 +90,10 @@ pub fn examine_in(texts: &[Text], circumstances: &Circumstances<'_>) -> Examined
     let collector = Collector::new(texts);
     let read = |(file, text): (usize, &Text)| document::read(file, &text.text, &collector);
     let files: Vec<Node> = texts.iter().enumerate().filter_map(read).collect();
-    let register = assemble(&files, circumstances, &collector);
+    let gathered = gather(&files, circumstances.hold_limit, &collector);
+    // What was read of a large register takes more room than the register.
+    drop(files);
+    let register = assemble(gathered, circumstances, &collector);
     let (faults, warnings) = collector.finish();
     let register = faults.is_empty().then_some(register);
     Examined { faults, warnings, register }
@@ -98,8 +107,32 @@ pub(super) struct Declared {
     pub recipients: Table<Recipient>,
     pub transfers: Table<Transfer>,
     pub allowances: Table<Allowance>,
+    /// What transfers and allowances say of requests.
+    pub requests: Shared<Requests>,
+    /// What transfers rest on.
+    pub bases: Shared<BTreeMap<Regime, Term>>,
     /// Largest body that is held, in bytes.
     pub hold_limit: u64,
+}
+
+/// Values that many entries have alike, each kept once.
+pub(super) struct Shared<T>(RefCell<HashSet<Arc<T>>>);
+
+impl<T: Eq + Hash> Shared<T> {
+    fn new() -> Shared<T> {
+        Shared(RefCell::new(HashSet::new()))
+    }
+
+    /// The same value, shared with whatever else has it.
+    pub fn once(&self, value: T) -> Arc<T> {
+        let mut known = self.0.borrow_mut();
+        if let Some(known) = known.get(&value) {
+            return known.clone();
+        }
+        let new = Arc::new(value);
+        known.insert(new.clone());
+        new
+    }
 }
 
 /// The entries of one kind by their ids, also those that are at fault: a reference to one of these is no second fault.
@@ -110,7 +143,8 @@ pub(super) struct Entry<T> {
     /// `None` where the entry is at fault.
     pub value: Option<Arc<T>>,
     pub places: Places,
-    form: Json,
+    /// Its canonical text.
+    form: String,
 }
 
 impl<T> Table<T> {
@@ -153,12 +187,27 @@ impl<T> Table<T> {
         self.entries().map(|(value, _)| value.clone()).collect()
     }
 
-    fn forms(&self) -> Json {
-        Json::Array(self.0.values().map(|entry| entry.form.clone()).collect())
+    /// The canonical text of all entries, which are not needed for that again.
+    fn take_forms(&mut self) -> String {
+        let text = canonical::list(self.0.values().map(|entry| entry.form.as_str()));
+        self.0.values_mut().for_each(|entry| entry.form = String::new());
+        text
     }
 }
 
-fn assemble<'a>(files: &'a [Node], circumstances: &Circumstances<'_>, collector: &'a Collector<'a>) -> Register {
+/// What was read of all files, before anything is checked that no single entry tells.
+struct Gathered {
+    declared: Declared,
+    orders: Vec<Order>,
+    notifications: Vec<Notification>,
+    mode: Option<ModeSetting>,
+    /// Where the mode is written.
+    mode_at: Option<Place>,
+    /// The canonical texts of the keys.
+    forms: BTreeMap<&'static str, String>,
+}
+
+fn gather<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) -> Gathered {
     let top = Top::gather(files, collector);
     let mut declared = Declared {
         controller: top.controller.clone(),
@@ -167,26 +216,38 @@ fn assemble<'a>(files: &'a [Node], circumstances: &Circumstances<'_>, collector:
         recipients: top.table("recipients", "a recipient", parties::recipient),
         transfers: Table::new(),
         allowances: Table::new(),
-        hold_limit: circumstances.hold_limit,
+        requests: Shared::new(),
+        bases: Shared::new(),
+        hold_limit,
     };
     declared.transfers = top.table("transfers", "a transfer", |fields, id| transfers::transfer(fields, id, &declared));
     declared.allowances =
         top.table("allowances", "an allowance", |fields, id| transfers::allowance(fields, id, &declared));
     let (orders, order_forms) = orders::orders(top.entries("orders"), &declared, collector);
     let (notifications, notification_forms) = orders::notifications(top.entries("notifications"), collector);
-    checks::check(&declared, collector);
-    let mode = top.mode.zip(top.single.get("mode").copied());
-    lint::lint(&declared, mode, circumstances, collector);
 
-    let mut form = top.form;
-    form.insert("processing".to_owned(), declared.processings.forms());
-    form.insert("sources".to_owned(), declared.sources.forms());
-    form.insert("recipients".to_owned(), declared.recipients.forms());
-    form.insert("transfers".to_owned(), declared.transfers.forms());
-    form.insert("allowances".to_owned(), declared.allowances.forms());
-    form.insert("orders".to_owned(), order_forms);
-    form.insert("notifications".to_owned(), notification_forms);
-    let (canonical, version) = canonical::version(without_empty(form));
+    let mut forms = BTreeMap::new();
+    for (key, form) in top.form {
+        let key = SINGLE.into_iter().find(|single| *single == key).unwrap_or("schema");
+        forms.insert(key, canonical::entry(form));
+    }
+    forms.insert("processing", declared.processings.take_forms());
+    forms.insert("sources", declared.sources.take_forms());
+    forms.insert("recipients", declared.recipients.take_forms());
+    forms.insert("transfers", declared.transfers.take_forms());
+    forms.insert("allowances", declared.allowances.take_forms());
+    forms.insert("orders", canonical::entry(order_forms));
+    forms.insert("notifications", canonical::entry(notification_forms));
+    let mode_at = top.single.get("mode").copied();
+    Gathered { declared, orders, notifications, mode: top.mode, mode_at, forms }
+}
+
+/// The register of what was gathered, with everything told that is wrong or doubtful in it.
+fn assemble(gathered: Gathered, circumstances: &Circumstances<'_>, collector: &Collector<'_>) -> Register {
+    let Gathered { declared, orders, notifications, mode, mode_at, forms } = gathered;
+    let (canonical, version) = canonical::version(forms);
+    checks::check(&declared, collector);
+    lint::lint(&declared, mode.zip(mode_at), circumstances, collector);
     let (sources, recipients) = (declared.sources.values(), declared.recipients.values());
     let (transfers, allowances) = (declared.transfers.values(), declared.allowances.values());
     let index = Index::of(&Lists {
@@ -198,7 +259,7 @@ fn assemble<'a>(files: &'a [Node], circumstances: &Circumstances<'_>, collector:
     });
     Register {
         version,
-        mode: top.mode.unwrap_or(ModeSetting { mode: Mode::Enforce, until: None }),
+        mode: mode.unwrap_or(ModeSetting { mode: Mode::Enforce, until: None }),
         processings: declared.processings.entries().map(|(value, _)| (value.id.clone(), value.clone())).collect(),
         sources,
         recipients,
@@ -311,7 +372,7 @@ impl<'a> Top<'a> {
             let Some(id) = id else { continue };
             match table.0.entry(id) {
                 Slot::Vacant(slot) => {
-                    slot.insert(Entry { value, places, form });
+                    slot.insert(Entry { value, places, form: canonical::entry(form) });
                 }
                 Slot::Occupied(slot) => self.twice(slot.key(), what, &places, &slot.get().places),
             }

@@ -109,7 +109,7 @@ fn is_float(text: &str) -> bool {
 /// Reads the file at position `file` of the collector's texts. `None` where it holds no document, or where a fault made
 /// the rest unreadable.
 pub fn read(file: usize, text: &str, collector: &Collector<'_>) -> Option<Node> {
-    let whole = Place { file, line: 1, column: 1, length: 1 };
+    let whole = Place { file: narrow(file), line: 1, column: 1, length: 1 };
     if text.len() > MAX_BYTES {
         let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", text.len());
         collector.fault(whole, Problem::new(message).hint("split it: all files of the folder are read together"));
@@ -304,12 +304,18 @@ impl<'a> Reading<'a> {
     fn place(&self, span: Span) -> Place {
         let one_line = span.start.line() == span.end.line();
         let length = if one_line { span.end.index().saturating_sub(span.start.index()).max(1) } else { 1 };
-        Place { length, ..self.marked(span.start) }
+        Place { length: narrow(length), ..self.marked(span.start) }
     }
 
     fn marked(&self, marker: Marker) -> Place {
-        Place { file: self.file, line: marker.line(), column: marker.col() + 1, length: 1 }
+        let (line, column) = (narrow(marker.line()), narrow(marker.col() + 1));
+        Place { file: narrow(self.file), line, column, length: 1 }
     }
+}
+
+/// A position within a file of at most [`MAX_BYTES`]. A large register has millions of places.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// The parser's grammar excludes these events where this is called; a debug build says so if it ever changes.

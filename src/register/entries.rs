@@ -203,7 +203,7 @@ pub struct Transfer {
     /// All must pass.
     pub regimes: Vec<Regime>,
     /// The article that it rests on in each regime.
-    pub legal_basis: BTreeMap<Regime, Term>,
+    pub legal_basis: Arc<BTreeMap<Regime, Term>>,
     /// What it is for.
     pub purposes: Vec<Term>,
     /// What may be found in what is sent.
@@ -215,7 +215,7 @@ pub struct Transfer {
     /// What was sent to the authority.
     pub filing: Option<Filing>,
     /// Which requests it covers.
-    pub requests: Requests,
+    pub requests: Arc<Requests>,
     /// How much and how often, all its sources together.
     pub limits: Limits,
     /// What protects the data.
@@ -279,7 +279,7 @@ pub enum FilingStatus {
 }
 
 /// Which requests a transfer or allowance covers; an empty list restricts nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Requests {
     /// Methods in upper case.
     pub methods: Vec<String>,
@@ -342,7 +342,7 @@ pub struct Allowance {
     /// What it is for.
     pub note: Option<String>,
     /// Which requests it covers.
-    pub requests: Requests,
+    pub requests: Arc<Requests>,
     /// How much and how often.
     pub limits: Limits,
     /// Set explicitly on this allowance.

@@ -4,7 +4,9 @@
 //! file. Nothing here knows what a register is; of its warnings only the code is passed on.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
+use std::rc::Rc;
 
 use super::lint::Lint;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -22,13 +24,13 @@ pub struct Text {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Position of the file among the texts of the [`Collector`].
-    pub file: usize,
+    pub file: u32,
     /// From one.
-    pub line: usize,
+    pub line: u32,
     /// From one, in characters.
-    pub column: usize,
+    pub column: u32,
     /// How many characters the caret underlines.
-    pub length: usize,
+    pub length: u32,
 }
 
 impl Place {
@@ -129,13 +131,14 @@ const EXCERPT_LEAD: usize = 60;
 impl Excerpt {
     fn of(line: &str, place: Place) -> Excerpt {
         let characters: Vec<char> = line.chars().map(visible).collect();
-        let start = place.column.saturating_sub(1).min(characters.len());
+        let (column, length) = (place.column as usize, place.length as usize);
+        let start = column.saturating_sub(1).min(characters.len());
         let from = if characters.len() > EXCERPT_WIDTH { start.saturating_sub(EXCERPT_LEAD) } else { 0 };
         let to = characters.len().min(from + EXCERPT_WIDTH);
         let cut_before = if from > 0 { "…" } else { "" };
         let cut_after = if to < characters.len() { "…" } else { "" };
         let shown: String = characters[from..to].iter().collect();
-        let marked = &characters[start..to.min(start + place.length).max(start)];
+        let marked = &characters[start..to.min(start + length).max(start)];
         let before: String = characters[from..start].iter().collect();
         Excerpt {
             line: format!("{cut_before}{shown}{cut_after}").trim_end().to_owned(),
@@ -161,6 +164,8 @@ pub struct Collector<'a> {
     texts: &'a [Text],
     /// The lines of each text, for excerpts.
     lines: Vec<Vec<&'a str>>,
+    /// The keys of all entries, each once: they are the same in every entry of a kind.
+    keys: RefCell<HashSet<Rc<str>>>,
     faults: RefCell<Vec<(Option<Place>, Fault)>>,
     warnings: RefCell<Vec<(Option<Place>, Fault)>>,
 }
@@ -169,7 +174,20 @@ impl<'a> Collector<'a> {
     /// A collector for these files, without faults so far.
     pub fn new(texts: &'a [Text]) -> Collector<'a> {
         let lines = texts.iter().map(|text| text.text.lines().collect()).collect();
-        Collector { texts, lines, faults: RefCell::default(), warnings: RefCell::default() }
+        Collector { texts, lines, keys: RefCell::default(), faults: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// A key, kept once however many entries have it.
+    pub fn key(&self, key: &str) -> Rc<str> {
+        let mut keys = self.keys.borrow_mut();
+        match keys.get(key) {
+            Some(known) => known.clone(),
+            None => {
+                let new: Rc<str> = key.into();
+                keys.insert(new.clone());
+                new
+            }
+        }
     }
 
     /// Notes a fault at a place.
@@ -194,7 +212,7 @@ impl<'a> Collector<'a> {
 
     /// How a message cites another place: `policies/x.yaml:3:5`.
     pub fn cite(&self, place: Place) -> String {
-        format!("{}:{}:{}", self.texts[place.file].name, place.line, place.column)
+        format!("{}:{}:{}", self.texts[place.file as usize].name, place.line, place.column)
     }
 
     /// The faults and the warnings, each in the order of files and lines.
@@ -203,12 +221,12 @@ impl<'a> Collector<'a> {
     }
 
     fn at(&self, place: Place, code: Option<Lint>, problem: Problem) -> Fault {
-        let text = &self.texts[place.file];
-        let line = place.line.checked_sub(1).and_then(|line| self.lines[place.file].get(line)).copied();
+        let (text, lines) = (&self.texts[place.file as usize], &self.lines[place.file as usize]);
+        let line = place.line.checked_sub(1).and_then(|line| lines.get(line as usize)).copied();
         Fault {
             file: text.name.clone(),
-            line: place.line,
-            column: place.column,
+            line: place.line as usize,
+            column: place.column as usize,
             code,
             message: problem.message,
             hint: problem.hint,

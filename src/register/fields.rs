@@ -5,6 +5,7 @@
 //! one. A value equal to its default leaves no trace in the canonical form, so that writing a default changes nothing.
 
 use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
 
@@ -29,7 +30,7 @@ pub struct At<T> {
 #[derive(Clone, Debug)]
 pub struct Places {
     entry: Place,
-    keys: BTreeMap<String, Place>,
+    keys: BTreeMap<Rc<str>, Place>,
 }
 
 impl Places {
@@ -187,6 +188,7 @@ impl<'a> Fields<'a> {
             values.extend(read(&mut fields));
             forms.push(self.adopt(&format!("{key}[{position}]"), fields));
         }
+        values.shrink_to_fit();
         self.canonical.insert(key.to_owned(), sorted(forms));
         values
     }
@@ -261,7 +263,7 @@ impl<'a> Fields<'a> {
     pub fn node(&mut self, key: &'static str) -> Option<&'a Node> {
         self.note(key);
         let (_, node) = self.entries.iter().find(|(written, _)| written.text == key)?;
-        self.places.keys.insert(key.to_owned(), node.place);
+        self.places.keys.insert(self.collector.key(key), node.place);
         match &node.value {
             Value::Scalar(scalar) if scalar.kind() == Kind::Null => {
                 let problem = Problem::new(format!("`{key}` has no value")).hint("write one, or leave the key out");
@@ -346,8 +348,9 @@ impl<'a> Fields<'a> {
     /// Takes the places of a nested map over and closes it.
     fn adopt(&mut self, key: &str, fields: Fields<'a>) -> Json {
         let (canonical, places) = fields.close();
-        self.places.keys.insert(key.to_owned(), places.entry);
-        let nested = places.keys.into_iter().map(|(name, place)| (format!("{key}.{name}"), place));
+        self.places.keys.insert(self.collector.key(key), places.entry);
+        let collector = self.collector;
+        let nested = places.keys.into_iter().map(|(name, place)| (collector.key(&format!("{key}.{name}")), place));
         self.places.keys.extend(nested);
         canonical
     }

@@ -199,5 +199,8 @@ pub fn mode(fields: &mut Fields<'_>) -> Option<ModeSetting> {
 
 /// The values of a list whose places are no longer needed.
 pub fn values<T>(list: Vec<At<T>>) -> Vec<T> {
-    list.into_iter().map(|at| at.value).collect()
+    let mut values: Vec<T> = list.into_iter().map(|at| at.value).collect();
+    // Collecting may keep the room of the places, and a large register has millions of such lists.
+    values.shrink_to_fit();
+    values
 }

@@ -20,13 +20,13 @@ pub fn transfer(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) ->
     let to = fields.required("to", declared.recipients.reference("recipient"));
     let role = fields.optional("role", term(TermKind::Role));
     let regimes = values(fields.required_list("regimes", scalar::regime));
-    let legal_basis = legal_basis(fields, &regimes);
+    let legal_basis = declared.bases.once(legal_basis(fields, &regimes));
     let purposes = values(fields.required_list("purposes", term(TermKind::Purpose)));
     let data_categories = values(fields.required_list("data_categories", term(TermKind::DataCategory)));
     let data_subjects = values(fields.list("data_subjects", term(TermKind::DataSubject)));
     let sensitive = fields.or_default("sensitive", false, scalar::boolean);
     let filing = fields.map("filing", "a filing", filing);
-    let requests = requests(fields);
+    let requests = declared.requests.once(requests(fields));
     let limits = limits(fields, declared.hold_limit);
     let measures = values(fields.list("measures", term(TermKind::Measure)));
     let (retention_exporter, retention_recipient) = retention(fields);
@@ -82,7 +82,7 @@ pub fn allowance(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) -
     });
     let from = from(fields, declared);
     let note = fields.optional("note", scalar::text);
-    let requests = requests(fields);
+    let requests = declared.requests.once(requests(fields));
     let limits = limits(fields, declared.hold_limit);
     let mode = mode(fields);
     let unread = fields.map("unread", "an unread exception", unread);
