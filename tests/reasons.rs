@@ -118,6 +118,7 @@ async fn refused(world: &World, case: &table::Case) {
     let told = (case.refused)(world).await;
     let recorded = 1 - case.unrecorded;
     let decisions = world.house.until_decisions(before.decisions + recorded).await;
+    world.house.until_counted(before.counted + 1).await;
     let after = Sight::of(world, reason).await;
     let shown = decisions[before.decisions..].iter().map(reason_of).collect::<Vec<_>>();
     let expected = Sight {
@@ -148,6 +149,7 @@ async fn passes(world: &World, case: &table::Case) {
     let told = (case.passes)(world).await;
     assert_eq!(told.status, Some(200), "the near miss: {told:?}");
     world.house.until_decisions(before.decisions + 1).await;
+    world.house.until_counted(before.counted + 1).await;
     let after = Sight::of(world, case.reason).await;
     let steps =
         (after.decisions - before.decisions, after.counted - before.counted, after.permitted - before.permitted);

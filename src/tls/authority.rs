@@ -71,6 +71,8 @@ pub struct Authority {
 #[derive(Clone)]
 struct Leaf {
     key: Arc<CertifiedKey>,
+    /// When it was made. A clock that was set back since makes another one: to clients this one may not be valid yet.
+    made: SystemTime,
     /// When another one takes its place.
     renew: SystemTime,
 }
@@ -230,7 +232,7 @@ impl Authority {
     }
 
     fn leaf(&self, host: &Host, now: SystemTime) -> Result<Arc<CertifiedKey>, IssueFault> {
-        if let Some(leaf) = self.leaves.get(host).filter(|leaf| now < leaf.renew) {
+        if let Some(leaf) = self.leaves.get(host).filter(|leaf| leaf.made <= now && now < leaf.renew) {
             return Ok(leaf.key);
         }
         // Two handshakes may mint for one host at once; the second takes the first's place and both are good.
@@ -239,7 +241,7 @@ impl Authority {
         let chain = std::iter::once(certificate).chain(self.chain.iter().cloned()).collect();
         let key = issue::certified(chain, &self.leaf_signer);
         let renew = validity.not_after - RENEW_BEFORE;
-        self.leaves.insert(host.clone(), Leaf { key: Arc::clone(&key), renew });
+        self.leaves.insert(host.clone(), Leaf { key: Arc::clone(&key), made: now, renew });
         Ok(key)
     }
 }
@@ -311,6 +313,18 @@ mod tests {
         let renewed = authority.leaf(&host("a.example"), now + DAY * 24).expect("a leaf");
         assert!(Arc::ptr_eq(&first, &again));
         assert!(!Arc::ptr_eq(&first, &renewed));
+    }
+
+    #[test]
+    fn a_leaf_that_was_made_by_a_clock_since_set_back_is_made_again() {
+        let authority = Authority::generate().expect("an authority");
+        let now = issue::now();
+        let ahead = authority.leaf(&host("a.example"), now + DAY * 2).expect("a leaf");
+        let right = authority.leaf(&host("a.example"), now).expect("a leaf");
+        assert!(!Arc::ptr_eq(&ahead, &right));
+        assert!(AuthorityFacts::of(&right.cert[0]).expect("a certificate").not_before <= now);
+        let later = authority.leaf(&host("a.example"), now + DAY).expect("a leaf");
+        assert!(Arc::ptr_eq(&right, &later));
     }
 
     #[test]

@@ -214,6 +214,7 @@ async fn a_client_that_does_not_trust_us_is_one_record_and_a_metric() {
     assert_eq!(output.status.code(), Some(60), "curl does not know the authority");
     let decisions = house.until_decisions(1).await;
     assert_eq!(decisions.iter().map(reason_of).collect::<Vec<_>>(), ["client-closed"]);
+    house.until_counted(1).await;
     let detail = decisions[0]["unmapped"]["transfer"]["detail"].as_str().expect("a detail");
     assert!(detail.contains("UnknownCA") || detail.contains("unknown"), "the alert is told: {detail}");
     let metrics = house.metrics().await;

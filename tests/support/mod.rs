@@ -278,6 +278,18 @@ impl House {
         panic!("only {} decisions", self.decisions().len());
     }
 
+    /// Waits until this many decisions are counted since the start: the counter moves right after the record is durable,
+    /// so that whoever reads the log may be there first.
+    pub async fn until_counted(&self, count: u64) {
+        for _ in 0..500 {
+            if series(&self.metrics().await, "tasrih_decisions_total", &[]) >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{count} decisions are not counted");
+    }
+
     /// A raw connection to the proxy.
     pub async fn raw(&self, from: IpAddr) -> wire::Raw<tokio::net::TcpStream> {
         wire::Raw::new(wire::dial(from, self.proxy()).await)

@@ -145,7 +145,7 @@ impl World {
                 self.shows(fault, before).await
             }
             Fault::ClockSet => {
-                let offset = ["+7200", "-3600", "+0", "+90000"];
+                let offset = ["+7200", "-3600", "+0", "+79200"];
                 let now = fs::read_to_string(self.ground.path("clock")).expect("the clock");
                 let others: Vec<_> = offset.into_iter().filter(|offset| *offset != now).collect();
                 let place = usize::try_from(dice.below(others.len() as u64)).expect("one of them");
