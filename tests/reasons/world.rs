@@ -10,6 +10,7 @@ use crate::support::flaky::Flaky;
 use crate::support::stand::Stand;
 use crate::support::{House, Plan, Site};
 use crate::table::Case;
+use tokio::net::TcpSocket;
 
 /// A day in the register's validity; nothing here depends on today's date.
 pub const NOW: &str = "2026-05-02T12:00:00Z";
@@ -20,8 +21,9 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     /// Where its records go; can be made to fail.
     pub storage: Arc<Flaky>,
-    /// A port that nothing listens on.
+    /// A port that nothing listens on: bound, so that nobody else comes to.
     pub closed: u16,
+    _closed: TcpSocket,
     /// Closes every connection at once.
     pub mute: Stand,
 }
@@ -197,7 +199,9 @@ orders:
 impl World {
     pub async fn build(case: &Case, change: fn(String) -> String) -> World {
         let clock = Arc::new(ManualClock::at(NOW.parse().expect("a time")));
-        let (own, closed) = (free(OWN), free(Ipv4Addr::LOCALHOST).port());
+        let (own, silent) = (free(OWN), TcpSocket::new_v4().expect("a socket"));
+        silent.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let closed = silent.local_addr().expect("its address").port();
         let settle = case.settings;
         let mute = Stand::start(|stream, _| async move { drop(stream) }).await;
         let address = |text: &str| SocketAddr::new(text.parse().expect("an address"), 1);
@@ -229,7 +233,7 @@ impl World {
                 settle(settings);
             });
         let house = plan.build().await;
-        World { house, clock, storage, closed, mute }
+        World { house, clock, storage, closed, _closed: silent, mute }
     }
 
     /// The port of the recipient that stands for `host`.
