@@ -201,7 +201,7 @@ impl Process {
 
     /// Waits until it serves; gives the proxy's address, or what it said instead.
     pub async fn ready(&mut self) -> Result<SocketAddr, String> {
-        match tokio::time::timeout(Duration::from_secs(30), &mut self.ready).await {
+        match tokio::time::timeout(Duration::from_secs(120), &mut self.ready).await {
             Ok(Ok(started)) => {
                 self.inner = started.inner;
                 self.admin = Some(started.admin);

@@ -43,11 +43,18 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn begin(make: impl Fn(u8) -> Uploader, targets: &Targets, tally: &Arc<Tally>, dice: &mut Dice) -> Load {
+    /// Each client rests up to twice `rest` between two requests.
+    pub fn begin(
+        make: impl Fn(u8) -> Uploader,
+        targets: &Targets,
+        tally: &Arc<Tally>,
+        rest: Duration,
+        dice: &mut Dice,
+    ) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |last: u8| {
             let (client, targets, tally) = (make(last), targets.clone(), tally.clone());
-            tokio::spawn(send_on(client, targets, tally, Dice(dice.next() | 1), stop.clone()))
+            tokio::spawn(send_on(client, targets, tally, rest, Dice(dice.next() | 1), stop.clone()))
         };
         let clients = CLIENTS.map(client).collect();
         Load { stop, clients }
@@ -61,7 +68,14 @@ impl Load {
     }
 }
 
-async fn send_on(client: Uploader, targets: Targets, tally: Arc<Tally>, mut dice: Dice, stop: Arc<AtomicBool>) {
+async fn send_on(
+    client: Uploader,
+    targets: Targets,
+    tally: Arc<Tally>,
+    rest: Duration,
+    mut dice: Dice,
+    stop: Arc<AtomicBool>,
+) {
     while !stop.load(Ordering::Acquire) {
         let request = request(&targets, &mut dice);
         tally.sent.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +84,7 @@ async fn send_on(client: Uploader, targets: Targets, tally: Arc<Tally>, mut dice
             // The proxy was killed, or something stood in its way: what was under way is for the log to say.
             Ok(Err(_)) | Err(_) => drop(tally.broken.fetch_add(1, Ordering::Relaxed)),
         }
-        tokio::time::sleep(Duration::from_millis(20 + dice.below(120))).await;
+        tokio::time::sleep(rest * u32::try_from(dice.below(200)).expect("a small number") / 100).await;
     }
 }
 

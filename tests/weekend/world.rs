@@ -45,6 +45,8 @@ pub struct World {
     load: Option<Load>,
     targets: Targets,
     tally: Arc<Tally>,
+    /// Of each client between two requests, on average.
+    rest: Duration,
     evidence: Evidence,
     memory: Memory,
     restarts: u32,
@@ -95,6 +97,8 @@ impl World {
             load: None,
             targets,
             tally: Arc::default(),
+            // A long run has load enough; its log is read again at every fault.
+            rest: Duration::from_millis(if time.is_zero() { 80 } else { 400 }),
             evidence: Evidence::default(),
             memory,
             restarts: 0,
@@ -112,7 +116,7 @@ impl World {
 
     pub fn send_on(&mut self, dice: &mut Dice) {
         let (ground, proxy) = (self.ground.clone(), self.proxy);
-        self.load = Some(Load::begin(|last| ground.client(proxy, last), &self.targets, &self.tally, dice));
+        self.load = Some(Load::begin(|last| ground.client(proxy, last), &self.targets, &self.tally, self.rest, dice));
     }
 
     /// The process is gone: holds its log against what was seen, starts another one, and sends on.
