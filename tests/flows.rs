@@ -9,6 +9,8 @@ mod support;
 
 #[path = "flows/command.rs"]
 mod command;
+#[path = "flows/draft.rs"]
+mod draft;
 #[path = "flows/ground.rs"]
 mod ground;
 #[path = "flows/running.rs"]

@@ -118,7 +118,7 @@ fn follow(seconds: &[f64], period: f64, width: f64) -> Followed {
     let reach = period * width;
     let last = seconds[seconds.len() - 1];
     let (mut anchor, mut missed, mut next) = (seconds[0], 0, 1);
-    while anchor + period + reach <= last {
+    while anchor + period <= last {
         followed.steps += 1;
         let control = |share: f64| u32::from(nearest(seconds, anchor + share * period, reach, next).is_some());
         followed.between += control(0.5) + control(1.5);

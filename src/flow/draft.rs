@@ -112,6 +112,8 @@ impl Writer<'_> {
         if let Some(controller) = &self.register.controller {
             let text = format!("#    Controller: {} ({}).", flat(&controller.name), controller.country.as_str());
             self.line(&text);
+        } else {
+            self.unanswered.push("who the controller is: no policy file names one".to_owned());
         }
         if let Some(source) = source {
             let text = format!("#    System: {}, which is declared.", source.id);
@@ -130,7 +132,7 @@ impl Writer<'_> {
             networks.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", ")
         ));
         if !self.shape.users.is_empty() {
-            let users = self.shape.users.iter().cloned().collect::<Vec<_>>().join(", ");
+            let users = flat(&self.shape.users.iter().cloned().collect::<Vec<_>>().join(", "));
             self.ask(&format!("It proved these users: {users}. Is the system known by one of them? user: …"));
         }
         self.ask("What do its images and videos show? carries: […]");

@@ -2,8 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::ground::{a_day, said, tasrih};
+use jiff::Timestamp;
+use tasrih::policy::{Decision, Reason, Stage};
+use tasrih::record::past::{self, Past};
+use tasrih::record::replay::{Replay, Tally, Unknown};
+use tasrih::record::{DecisionRecord, Folded, Record, RequestShown};
+
+use crate::exchanges::{denial, permit};
+use crate::ground::{a_day, morning, said, tasrih, to_nobody};
 
 /// The policies of the case with texts replaced in one of the files.
 fn policies(file: &str, edits: &[(&str, &str)]) -> tempfile::TempDir {
@@ -119,4 +127,90 @@ async fn json_and_since() {
     assert_eq!(told["changes"][0]["would_be"], "denial too-frequent");
     assert_eq!(tasrih(&["replay", "--policies", "no/such/folder", "--state", &state]).status.code(), Some(2));
     assert_eq!(tasrih(&["replay", "--policies", &policies, "--state", "no/such"]).status.code(), Some(2));
+}
+
+fn read_back(record: DecisionRecord) -> Past {
+    let json = Record::Decision(Arc::new(record)).to_json(7, "tasrih/egress-1", Timestamp::UNIX_EPOCH);
+    past::read(&json).expect("a record")
+}
+
+/// A replay by the policies of the case, with a tunnel to `vpn.example` and a recipient at `new.example`.
+fn replay() -> Replay {
+    let mut texts = tasrih::folder::read(Path::new("policies")).expect("policies");
+    let common = "processing: cctv, from: [cctv-uploader, desk], regimes: [ma-09-08], legal_basis: {ma-09-08: ma-0908:A43}, \
+                  purposes: [dpv:EnforceSecurity], data_categories: [x:CCTVFrame], filing: {authority: CNDP, ref: A-2/2023, status: granted}";
+    let text = format!(
+        "sources:\n  - {{id: desk, networks: [10.30.0.0/28]}}\nrecipients:\n  \
+         - {{id: vpn, name: V, country: FR, destinations: [{{host: vpn.example, interception: never}}]}}\n  \
+         - {{id: new, name: N, country: FR, destinations: [{{host: new.example}}]}}\ntransfers:\n  \
+         - {{id: to-vpn, to: vpn, {}}}\n  - {{id: to-new, to: new, {common}}}\n",
+        common.replace("cctv-uploader, ", "")
+    );
+    texts.push(tasrih::register::fault::Text { name: "more.yaml".to_owned(), text });
+    let compiled = tasrih::register::compile::compile(&texts).unwrap_or_else(|faults| panic!("{faults}"));
+    Replay::new(Arc::new(compiled.register))
+}
+
+fn compared(record: DecisionRecord) -> Result<String, Unknown> {
+    let compared = replay().again(&read_back(record), None)?;
+    Ok(format!("{} → {}", compared.before, compared.after))
+}
+
+fn connect(name: &str) -> DecisionRecord {
+    let mut record = to_nobody(morning(), name, true);
+    record.exchange.request = Some(RequestShown {
+        method: "CONNECT".to_owned(),
+        path: String::new(),
+        path_digest: None,
+        http_version: "1.1",
+        content_type: None,
+        length: None,
+    });
+    record
+}
+
+fn tunnel(decision: Decision) -> DecisionRecord {
+    let mut record = to_nobody(morning(), "vpn.example", false);
+    record.exchange.request = None;
+    record.exchange.peer = "10.30.0.7:1".parse().expect("an address");
+    (record.decision, record.stage) = (decision, Stage::Record);
+    record
+}
+
+#[test]
+fn connects_and_tunnels_are_decided_as_far_as_they_are_known() {
+    let onward = "denial no-declaration → goes on to what was not read then";
+    assert_eq!(compared(connect("new.example")).as_deref(), Ok(onward));
+    assert_eq!(compared(connect("other.example")).as_deref(), Ok("denial no-declaration → denial no-declaration"));
+    let refused = DecisionRecord { stage: Stage::Head, ..tunnel(Decision::Denial) };
+    assert_eq!(compared(refused).as_deref(), Ok("denial source-unknown → permit under to-vpn"));
+}
+
+#[test]
+fn what_no_register_decides_is_not_decided_again() {
+    for reason in [Reason::Unreachable, Reason::ClientClosed, Reason::RecordUnavailable, Reason::MalformedRequest] {
+        let record = DecisionRecord { reason: Some(reason), ..denial(morning()) };
+        assert_eq!(compared(record), Err(Unknown::NotOfRegister), "{reason}");
+    }
+    // The near miss: a reason of the register.
+    let record = DecisionRecord { reason: Some(Reason::NotYetValid), ..denial(morning()) };
+    assert!(compared(record).is_ok());
+    let nowhere = DecisionRecord { reason: Some(Reason::SourceUnknown), ..denial(morning()) };
+    let mut nowhere = nowhere;
+    nowhere.exchange.destination = None;
+    assert_eq!(compared(nowhere), Err(Unknown::Incomplete));
+}
+
+#[test]
+fn a_folded_record_counts_for_all_that_it_stands_for() {
+    let mut record = to_nobody(morning(), "new.example", true);
+    record.folded = Some(Folded { count: 812, since: morning(), opened_by: None });
+    let past = read_back(record);
+    let mut tally = Tally::default();
+    let compared = replay().again(&past, None);
+    tally.add(&past, compared);
+    let past = read_back(permit(morning()));
+    let unread = replay().again(&past, None);
+    tally.add(&past, unread);
+    assert_eq!((tally.changed(), tally.groups()[0].count), (812 + u64::from(tally.same == 0), 812));
 }

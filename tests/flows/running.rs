@@ -1,13 +1,17 @@
 //! Flows while the proxy runs: an undeclared one that recurs is on record once, and counted.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tasrih::app::flows::look;
 use tasrih::clock::ManualClock;
+use tasrih::demo::uploader::Reply;
 use tasrih::flow::FlowId;
+use tasrih::reload::reload;
 
+use crate::ground::said;
 use crate::support::{House, OFFICE, Plan, Site, UPLOADER, frame, series};
 
 const REGISTER: &str = "
@@ -82,5 +86,49 @@ async fn an_undeclared_flow_that_recurs_is_recorded_once_and_counted() {
     clock.advance(Duration::from_secs(7_200));
     look(house.running.corridor()).await;
     assert_eq!(series(&house.metrics().await, "tasrih_flows", &label), 0);
+    house.stop().await;
+}
+
+/// From `tasrih flows` to a draft, to a granted transfer in force, without a restart.
+#[tokio::test]
+async fn a_flow_becomes_a_transfer_in_force_while_the_proxy_runs() {
+    let clock = Arc::new(ManualClock::at("2024-05-02T08:30:00Z".parse().expect("a time")));
+    let house = plan(&clock).site("b.example", Site::Plain).build().await;
+    let port = |host: &str| house.recipient(host).address.port().to_string();
+    let policies = house.folder.path().join("policies");
+    fs::create_dir(&policies).expect("a folder");
+    fs::write(policies.join("register.yaml"), REGISTER.replace("{port:a.example}", &port("a.example")))
+        .expect("written");
+    let target = house.base("http", "b.example") + "/cctv/cam1";
+    for _ in 0..8 {
+        assert_eq!(house.send(UPLOADER, frame(&*target)).await.status, 403);
+        clock.advance(Duration::from_secs(300));
+    }
+    let state = house.folder.path().join("state");
+    let [state, folder] = [&state, &policies].map(|path| path.to_str().expect("ASCII"));
+    let listed = said(&["flows", "--undeclared", "--state", state], 0);
+    let line = listed.lines().nth(1).expect("a flow");
+    assert!(line.contains("cctv-uploader") && line.contains("b.example:") && line.contains(" 5 min "), "{listed}");
+    let flow = line.split_whitespace().next().expect("an id");
+    let draft = policies.join("b.yaml");
+    let out = draft.to_str().expect("ASCII");
+    said(&["declare", "--flow", flow, "--state", state, "--policies", folder, "--country", "FR", "--out", out], 0);
+
+    let reason = |reply: Reply| reply.proxy_status("reason").unwrap_or_default();
+    reload(house.running.corridor(), policies.clone()).await.expect("the draft loads");
+    assert_eq!(reason(house.send(UPLOADER, frame(&*target)).await), "filing-not-granted");
+    assert!(house.recipient("b.example").requests().is_empty(), "a draft permits nothing");
+
+    let text = fs::read_to_string(&draft).expect("the draft");
+    let granted = text
+        .replace("      status: draft", "      status: granted\n      ref: A-GC-9/2024\n      valid_from: 2024-03-01")
+        .replace("    # ? legal_basis: {ma-09-08: ma-0908:A43} FR", "    legal_basis: {ma-09-08: ma-0908:A43} # FR");
+    fs::write(&draft, granted).expect("written");
+    reload(house.running.corridor(), policies).await.expect("it loads");
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(house.send(UPLOADER, frame(&*target)).await.status, 200);
+    assert_eq!(house.recipient("b.example").requests().len(), 1);
+    assert_eq!(reason(house.send(UPLOADER, frame(&*target)).await), "too-frequent", "the interval is as it was seen");
+    look(house.running.corridor()).await;
     house.stop().await;
 }

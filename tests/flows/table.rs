@@ -136,6 +136,7 @@ fn too_little_is_no_beat() {
     for moments in [&[][..], &[0], &[0, 300_000], &[0, 300_000, 600_000, 900_000, 1_200_000, 1_500_000], &[5; 100]] {
         assert_eq!(beat::find(moments), None, "{moments:?}");
     }
-    let minutes: Vec<i64> = (0..12).map(|minute| minute * 60_000).collect();
+    let minutes: Vec<i64> = (0..8).map(|minute| minute * 60_000).collect();
     assert!(beat::find(&minutes).is_some());
+    assert_eq!(beat::find(&minutes[1..]), None);
 }
