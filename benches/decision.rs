@@ -23,6 +23,10 @@ use tasrih::policy::{
 use tasrih::register::Register;
 use tasrih::register::compile::compile;
 
+/// As in `main.rs`. The C library's allocator is slow after a large register was compiled: what was freed lies in pieces.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const ROUNDS: usize = 101;
 const EACH: usize = 200;
 /// How many transfers of a register are decided on in turn.

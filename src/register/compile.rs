@@ -4,7 +4,7 @@
 //! refers to them (`parties.rs`, `transfers.rs`, `orders.rs`), then what no single entry can tell is checked
 //! (`checks.rs`) and what is doubtful is told (`lint.rs`), and what was written is brought into one canonical form (`canonical.rs`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
@@ -136,7 +136,11 @@ impl<T: Eq + Hash> Shared<T> {
 }
 
 /// The entries of one kind by their ids, also those that are at fault: a reference to one of these is no second fault.
-pub(super) struct Table<T>(pub BTreeMap<Id, Entry<T>>);
+pub(super) struct Table<T>(pub BTreeMap<Id, Entry<T>>, Cell<usize>);
+
+/// How many ids of a table are looked at for those that a wrong reference could have meant. A file that is missing from a
+/// large register makes thousands of references wrong, and looking at every id for each would take minutes.
+const MOST_COMPARED: usize = 5_000_000;
 
 /// One entry of a table.
 pub(super) struct Entry<T> {
@@ -149,7 +153,7 @@ pub(super) struct Entry<T> {
 
 impl<T> Table<T> {
     fn new() -> Table<T> {
-        Table(BTreeMap::new())
+        Table(BTreeMap::new(), Cell::new(0))
     }
 
     /// A reader of references into this table: an unknown id is a fault that names the nearest, an entry at fault gives
@@ -169,7 +173,12 @@ impl<T> Table<T> {
     pub fn require(&self, id: &Id, what: &str) -> Result<(), Problem> {
         match self.0.contains_key(id) {
             true => Ok(()),
-            false => Err(transfers::unresolved(what, id, self.0.keys())),
+            false => {
+                let compared = self.1.get() + self.0.len();
+                self.1.set(compared);
+                let known = if compared <= MOST_COMPARED { self.0.len() } else { 0 };
+                Err(transfers::unresolved(what, id, self.0.keys().take(known)))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Terms: the words in which purposes, categories, persons, roles, measures and legal bases are declared.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -127,7 +127,7 @@ impl Term {
     ///
     /// Biometrics and pictures are not in that list. DPV's two words for "whatever is sensitive" are.
     pub fn is_sensitive(&self) -> bool {
-        UMBRELLAS.contains(&self.as_str()) || SENSITIVE.iter().any(|root| is_at_or_below(self.as_str(), root))
+        UMBRELLAS.contains(&self.as_str()) || BELOW_SENSITIVE.contains(self.as_str())
     }
 
     /// Whether declaring this term declares `other` too: it is the same, or `other` is narrower in the hierarchy.
@@ -222,9 +222,35 @@ fn row(line: &'static str) -> Option<(&'static str, Entry)> {
     Some((term, Entry { kinds, broader }))
 }
 
-/// Whether `term` is `top` or narrower. The hierarchy has no cycles (a test reads it) and is a few steps deep.
+/// Whether `term` is `top` or narrower.
 fn is_at_or_below(term: &str, top: &str) -> bool {
-    term == top || TERMS.get(term).is_some_and(|entry| entry.broader.iter().any(|broader| is_at_or_below(broader, top)))
+    term == top || ABOVE.get(term).is_some_and(|above| above.contains(&top))
+}
+
+/// All that is above each term, at any distance: decisions ask for it, and the way up is many look-ups long.
+static ABOVE: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    let all_above = |term: &&'static str| {
+        let mut above = Vec::new();
+        climb(term, &mut above);
+        (*term, above)
+    };
+    TERMS.keys().map(all_above).collect()
+});
+
+/// The sensitive terms and all that are below one of them.
+static BELOW_SENSITIVE: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let is_below = |term: &&'static str| SENSITIVE.iter().any(|root| is_at_or_below(term, root));
+    TERMS.keys().copied().filter(is_below).collect()
+});
+
+/// Adds what is above a term. The hierarchy has no cycles (a test reads it) and is a few steps deep.
+fn climb(term: &str, above: &mut Vec<&'static str>) {
+    for broader in TERMS.get(term).into_iter().flat_map(|entry| &entry.broader) {
+        if !above.contains(broader) {
+            above.push(broader);
+            climb(broader, above);
+        }
+    }
 }
 
 /// The term of a kind that is most like a text: the same word under another prefix or in another case before others.
