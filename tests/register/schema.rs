@@ -170,6 +170,39 @@ fn what_the_schema_refuses_the_readers_refuse() {
     assert!(seen * 100 > refused * 85, "the schema sees {seen} of {refused} changes that are refused");
 }
 
+/// Where a word of a closed list is wanted, the readers' hint lists the words: they are those of the schema.
+#[test]
+fn closed_lists_of_words_are_the_same_in_both() {
+    let whole = merged(&root().join("tests/fixtures/registers/v1"));
+    let mut lists = Vec::new();
+    words(&schema(), &whole, String::new(), &mut lists);
+    for (path, words) in &lists {
+        let text = replaced(&whole, path, Some(&json!("§"))).to_string();
+        let examined = examine(&[Text { name: "whole.yaml".to_owned(), text }], HOLD_LIMIT);
+        let hints: Vec<&str> = examined.faults.iter().filter_map(|fault| fault.hint.as_deref()).collect();
+        let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        assert!(hints.contains(&format!("one of {listed}").as_str()), "{path}: the schema has {listed}, not {hints:?}");
+    }
+    assert!(lists.len() >= 25, "{} closed lists", lists.len());
+}
+
+/// Every value of the register for which the schema lists words, with the words; long lists are told by the terms' tests.
+fn words(schema: &Json, json: &Json, path: String, found: &mut Vec<(String, Vec<String>)>) {
+    let below = |name: &str| format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
+    if let (Some(words), Json::String(_)) = (schema["enum"].as_array(), json) {
+        let words: Vec<String> = words.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
+        if words.len() <= 12 {
+            found.push((path.clone(), words));
+        }
+    }
+    for (name, value) in json.as_object().into_iter().flatten() {
+        words(&schema["properties"][name], value, below(name), found);
+    }
+    for (position, value) in json.as_array().into_iter().flatten().enumerate() {
+        words(&schema["items"], value, below(&position.to_string()), found);
+    }
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
