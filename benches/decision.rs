@@ -52,17 +52,20 @@ fn measure(transfers: usize) -> [Duration; 2] {
         .map(|number| head(registers::address(*number, transfers).into(), &registers::host(*number)))
         .collect();
     let nobody = head(registers::address(0, transfers).into(), "nobody.example");
+    let asks = |round: usize| Asked::of(&heads[round % VARIETY]);
     [
-        report(transfers, "permit", |round| permit(&register, heads[round % VARIETY].clone())),
-        report(transfers, "denial", |_| refuse(&register, nobody.clone())),
+        report(transfers, "permit", asks, |asked| permit(&register, asked)),
+        report(transfers, "denial", |_| Asked::of(&nobody), |asked| refuse(&register, asked)),
     ]
 }
 
-fn report(transfers: usize, what: &str, mut decide: impl FnMut(usize)) -> Duration {
+/// What is gathered is made ready before the clock runs: only deciding is timed.
+fn report(transfers: usize, what: &str, asks: impl Fn(usize) -> Asked, mut decide: impl FnMut(&mut Asked)) -> Duration {
     let mut rounds: Vec<Duration> = (0..ROUNDS)
         .map(|round| {
+            let mut asked: Vec<Asked> = (0..EACH).map(|each| asks(round * EACH + each)).collect();
             let start = Instant::now();
-            (0..EACH).for_each(|each| decide(round * EACH + each));
+            asked.iter_mut().for_each(&mut decide);
             start.elapsed() / EACH as u32
         })
         .collect();
@@ -72,27 +75,50 @@ fn report(transfers: usize, what: &str, mut decide: impl FnMut(usize)) -> Durati
     median
 }
 
+/// What is seen of an exchange, and counters of its own: the same transfer would be too frequent for the next.
+struct Asked {
+    head: Option<Head>,
+    rules: AddressRules,
+    ledger: Ledger,
+    resolved: [IpAddr; 1],
+    tls: Option<TlsFacts>,
+    body: Option<BodyFacts>,
+    sent: Option<Sent>,
+}
+
+impl Asked {
+    fn of(head: &Head) -> Asked {
+        let mut inspector = inspect::body(Some("image/jpeg"), None);
+        inspector.push(b"\xFF\xD8\xFF\xE0\x00\x10JFIF\x00");
+        let sni = Some(head.destination.host.to_string());
+        Asked {
+            head: Some(head.clone()),
+            rules: AddressRules::default(),
+            ledger: Ledger::default(),
+            resolved: ["8.8.8.8".parse().expect("an address")],
+            tls: Some(TlsFacts { version: TlsVersion::V1_3, sni, spki_sha256: None }),
+            body: Some(BodyFacts { size: 64, digest: Some(Digest([1; 32])), findings: inspector.findings() }),
+            sent: Some(Sent { bytes: 64, content_left: true, answered_2xx: true, time: noon() }),
+        }
+    }
+}
+
 /// From head to verdict, settled.
-fn permit(register: &Arc<Register>, head: Head) {
-    let (rules, mut ledger) = (AddressRules::default(), Ledger::default());
-    let host = head.destination.host.to_string();
-    let permit = admit(register, &rules, &mut ledger, head).expect("declared");
-    let pinned = permit.pin(&rules, &["8.8.8.8".parse().expect("an address")]).expect("global");
-    let tls = TlsFacts { version: TlsVersion::V1_3, sni: Some(host), spki_sha256: None };
-    let facts =
-        ConnectionFacts { address: pinned.addresses()[0], tls: Some(tls), country: None, certificate_ends: None };
+fn permit(register: &Arc<Register>, asked: &mut Asked) {
+    let Asked { head, rules, ledger, resolved, tls, body, sent } = asked;
+    let permit = admit(register, rules, ledger, head.take().expect("asked once")).expect("declared");
+    let pinned = permit.pin(rules, resolved).expect("global");
+    let address = pinned.addresses()[0];
+    let facts = ConnectionFacts { address, tls: tls.take(), country: None, certificate_ends: None };
     let connected = pinned.connected(facts).expect("the recipient");
-    let mut inspector = inspect::body(Some("image/jpeg"), None);
-    inspector.push(b"\xFF\xD8\xFF\xE0\x00\x10JFIF\x00");
-    let body = BodyFacts { size: 64, digest: Some(Digest([1; 32])), findings: inspector.findings() };
-    let mut verdict = connected.judge(&mut ledger, body).expect("declared");
-    let sent = Sent { bytes: 64, content_left: true, answered_2xx: true, time: noon() };
-    ledger.settle(black_box(&mut verdict).take_reservations(), sent);
+    let mut verdict = connected.judge(ledger, body.take().expect("asked once")).expect("declared");
+    ledger.settle(black_box(&mut verdict).take_reservations(), sent.take().expect("asked once"));
 }
 
 /// Nothing is declared for the host.
-fn refuse(register: &Arc<Register>, head: Head) {
-    let denial = admit(register, &AddressRules::default(), &mut Ledger::default(), head);
+fn refuse(register: &Arc<Register>, asked: &mut Asked) {
+    let Asked { head, rules, ledger, .. } = asked;
+    let denial = admit(register, rules, ledger, head.take().expect("asked once"));
     black_box(denial.is_err());
 }
 
