@@ -96,7 +96,7 @@ fn origin() -> Origin {
     }
 }
 
-fn flow() -> RecognisedFlow {
+pub fn flow() -> RecognisedFlow {
     RecognisedFlow {
         flow: "9962f344ef6f".to_owned(),
         source: "cctv-uploader".to_owned(),
