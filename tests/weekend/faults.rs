@@ -38,6 +38,10 @@ type Figure = (&'static str, &'static str);
 
 /// How long a fault may take to show.
 const SHOWN: Duration = Duration::from_secs(25);
+/// How long the log may take to say how many like lines it left out.
+const FOLDED: Duration = Duration::from_secs(75);
+/// How long a crowd stays at most.
+const CROWDED: Duration = Duration::from_secs(5);
 /// Connections that take the last descriptor.
 const MANY: u16 = 400;
 const CROWD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 200));
@@ -140,6 +144,7 @@ impl World {
             }
             Fault::DescriptorsOut => {
                 let crowd = crowd(self.proxy).await;
+                // While no descriptor is left, nobody can ask for the figure either: the crowd stays for a while.
                 self.until_logged(logged, fault).await;
                 drop(crowd);
                 self.shows(fault, before).await
@@ -181,12 +186,31 @@ impl World {
             metric = self.figure(name, part).await.is_some_and(|started| started != before);
         }
         let recovered = self.until_legal_again().await;
-        let (line, words) = fault.words();
-        let log = !line.is_empty() && self.log(logged).contains(line) || self.is_on_record(sequence, words);
+        let log = self.is_told(fault, logged, sequence).await;
         if !metric || !log {
             eprintln!("{}: metric {metric}, log {log}\n{}", fault.as_str(), self.log(logged));
         }
         Seen { metric, log, recovered }
+    }
+
+    /// Waits until log or record name a fault; the number of lines that were left out comes with the next minute.
+    async fn is_told(&self, fault: Fault, logged: usize, sequence: usize) -> bool {
+        let ((line, words), begun) = (fault.words(), Instant::now());
+        while begun.elapsed() < FOLDED {
+            if self.is_logged(logged, line) || self.is_on_record(sequence, words) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        false
+    }
+
+    /// Whether the log says this from here on. Of more than ten like lines in a minute it gives the number, and the place.
+    fn is_logged(&self, from: usize, line: &str) -> bool {
+        let log = self.log(from);
+        let folded =
+            |log: &str| log.lines().any(|line| line.contains("like lines were left out") && line.contains("accept"));
+        !line.is_empty() && (log.contains(line) || line == Fault::DescriptorsOut.words().0 && folded(&log))
     }
 
     /// Waits until the figure of a fault has grown.
@@ -204,7 +228,7 @@ impl World {
 
     async fn until_logged(&self, from: usize, fault: Fault) {
         let begun = Instant::now();
-        while begun.elapsed() < SHOWN && !self.log(from).contains(fault.words().0) {
+        while begun.elapsed() < CROWDED && !self.is_logged(from, fault.words().0) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
