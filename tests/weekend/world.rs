@@ -25,11 +25,8 @@ use super::load::{self, Load, Tally, Targets};
 use super::memory::{self, Memory};
 use super::names::Names;
 
-/// Where the name service listens.
-const NAMES: &str = "127.0.0.77:53";
 /// Files that the process may have open: fewer than connections that it would take.
 const DESCRIPTORS: u32 = 320;
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// After a fault has passed, a legal frame must pass within this by every way.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -51,14 +48,23 @@ pub struct World {
     memory: Memory,
     restarts: u32,
     seen: usize,
+    /// The library that sets the clock of the process.
+    faketime: PathBuf,
 }
 
 impl World {
     /// Everything in place and under load; `None`, and said why, where this machine cannot give what it takes.
     pub async fn make(dice: &mut Dice, time: Duration) -> Option<World> {
-        let names = match Names::serve(NAMES.parse().expect("an address")).await {
+        let Some(clock) = faketime() else { return skip("libfaketime is not installed") };
+        if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+            return skip("a process may not have mounts of its own");
+        }
+        // An address of loopback that only this process takes.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let at = SocketAddr::from(([127, 53, high, low.clamp(1, 254)], 53));
+        let names = match Names::serve(at).await {
             Ok(names) => names,
-            Err(fault) => return skip(&format!("no name service on {NAMES}: {fault}")),
+            Err(fault) => return skip(&format!("no name service on {at}: {fault}")),
         };
         let ground = Arc::new(Ground::lay().await);
         fs::create_dir(ground.state()).expect("a folder");
@@ -73,8 +79,7 @@ impl World {
         let policy = policy.replace(&inner, &format!("port: {}", gate.address.port()));
         fs::write(ground.path("policies/cctv.yaml"), &policy).expect("the policy");
         fs::write(ground.path("tasrih.yaml"), configuration(&ground, proxy, admin)).expect("a configuration");
-        let address = NAMES.split_once(':').expect("an address with a port").0;
-        fs::write(ground.path("resolv.conf"), format!("nameserver {address}\noptions timeout:1 attempts:1\n"))
+        fs::write(ground.path("resolv.conf"), format!("nameserver {}\noptions timeout:1 attempts:1\n", at.ip()))
             .expect("written");
         fs::write(ground.path("clock"), "+0").expect("written");
         let targets = Targets {
@@ -83,7 +88,7 @@ impl World {
             tunnel: ground.recipient(TUNNEL).base("https"),
             undeclared: ground.recipient(UNDECLARED).base("https"),
         };
-        let process = start(&ground).await;
+        let process = start(&ground, &clock).await;
         let memory = Memory::watch(process.id());
         let mut world = World {
             ground,
@@ -103,6 +108,7 @@ impl World {
             memory,
             restarts: 0,
             seen: 0,
+            faketime: clock,
         };
         world.evidence.read(&world.ground, 0);
         world.send_on(dice);
@@ -122,7 +128,7 @@ impl World {
     /// The process is gone: holds its log against what was seen, starts another one, and sends on.
     pub async fn start_over(&mut self, dice: &mut Dice) {
         self.settle().await;
-        self.process = start(&self.ground).await;
+        self.process = start(&self.ground, &self.faketime).await;
         *self.memory.pid.lock().expect("an id") = self.process.id();
         self.evidence.check_recovered(&self.ground, self.restarts);
         self.send_on(dice);
@@ -264,12 +270,19 @@ impl fmt::Display for Summary {
     }
 }
 
-async fn start(ground: &Ground) -> Process {
+/// Debian keeps it in a folder named by the architecture.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.map_while(Result::ok);
+    folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists())
+}
+
+async fn start(ground: &Ground, faketime: &Path) -> Process {
     let mut command = Command::new("unshare");
     let script = format!(
-        "mount --bind {} /etc/resolv.conf && ulimit -n {DESCRIPTORS} && exec env LD_PRELOAD={FAKETIME} \
+        "mount --bind {} /etc/resolv.conf && ulimit -n {DESCRIPTORS} && exec env LD_PRELOAD={} \
          FAKETIME_TIMESTAMP_FILE={} FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \"$@\"",
         ground.path("resolv.conf").display(),
+        faketime.display(),
         ground.path("clock").display(),
     );
     let run = ground.run();
