@@ -16,7 +16,6 @@ use crate::descriptors::Descriptors;
 use crate::folder::Seen;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
-use crate::register::Version;
 use crate::register::compile::Compiled;
 use crate::register::fault::Fault;
 use crate::reload::{Reloaded, Reloader, Watch};
@@ -185,24 +184,20 @@ async fn read_again(running: &Running, reloader: &Reloader) {
     let reloaded = reloader.reload(running.corridor()).await;
     match &reloaded {
         Ok(Reloaded { version, is_new: true, warnings }) => {
-            tracing::info!(register = short(version), warnings = warnings.len(), "a new register is in force");
+            tracing::info!(register = version.short(), warnings = warnings.len(), "a new register is in force");
             tell_warnings(warnings, reloader.folder());
         }
         Ok(Reloaded { version, warnings, .. }) => {
-            tracing::info!(register = short(version), "the policy files say what is in force already");
+            tracing::info!(register = version.short(), "the policy files say what is in force already");
             tell_warnings(warnings, reloader.folder());
         }
         // Every fault with its place, for whoever edited the files.
         Err(fault) => tracing::error!(fault = told(fault), "the register was refused; the one in force stays"),
     }
     service::ready(&match reloaded {
-        Ok(reloaded) => format!("register {} in force", short(&reloaded.version)),
+        Ok(reloaded) => format!("register {} in force", reloaded.version.short()),
         Err(_) => "the policy files have faults; the register in force is the one before".to_owned(),
     });
-}
-
-fn short(version: &Version) -> String {
-    version.0.chars().take(12).collect()
 }
 
 /// What a signal asks for.
@@ -268,7 +263,7 @@ impl Summary {
             state: parts.settings.state.clone(),
             transfers: register.transfers.len(),
             allowances: register.allowances.len(),
-            version: short(&register.version),
+            version: register.version.short().to_owned(),
             missing,
         }
     }

@@ -100,6 +100,13 @@ impl ModeSetting {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(pub Arc<str>);
 
+impl Version {
+    /// Its beginning, which tells registers apart for a person.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
 /// All that is declared. Immutable; an exchange is decided on one register.
 #[derive(Debug)]
 pub struct Register {

@@ -58,7 +58,7 @@ fn register(installation: &Installation, settings: &Settings) -> (Line, Option<R
         }
         Ok(compiled) => {
             let register = compiled.register;
-            let version: String = register.version.0.chars().take(12).collect();
+            let version = register.version.short();
             let (transfers, allowances) = (register.transfers.len(), register.allowances.len());
             let found = format!("{version} compiles: transfers {transfers}, allowances {allowances}");
             let line = match (transfers + allowances, compiled.warnings.len()) {

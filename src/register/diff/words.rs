@@ -14,7 +14,7 @@ impl fmt::Display for Diff {
         if self.is_empty() {
             return writeln!(f, "nothing changed");
         }
-        writeln!(f, "register {} → {}", short(&self.old.0), short(&self.new.0))?;
+        writeln!(f, "register {} → {}", self.old.short(), self.new.short())?;
         writeln!(f, "{}\n", self.summary())?;
         for change in &self.changes {
             write!(f, "{change}")?;
@@ -177,8 +177,4 @@ impl fmt::Display for Due {
             Some((date, Some(reference))) => write!(f, "{} (notified on {date}, {reference})", self.change),
         }
     }
-}
-
-fn short(version: &str) -> &str {
-    version.get(..12).unwrap_or(version)
 }
