@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::fault::AuthorityFault;
+use super::validity;
 
 /// The certificate file, read.
 pub(super) struct Bundle {
@@ -52,12 +53,12 @@ impl AuthorityFacts {
     /// Reads a certificate; `None` where it is none.
     pub(super) fn of(der: &[u8]) -> Option<AuthorityFacts> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
+        let (not_before, not_after) = validity(&certificate);
         Some(AuthorityFacts {
             subject: certificate.subject().to_string(),
             serial: certificate.raw_serial_as_string(),
-            not_before: time(certificate.validity().not_before.timestamp()),
-            not_after: time(certificate.validity().not_after.timestamp()),
+            not_before,
+            not_after,
             sha256: Sha256::digest(der).into(),
             spki_sha256: Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into(),
         })

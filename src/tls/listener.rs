@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -24,7 +24,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509
 
 use super::fault::AcceptFault;
 use super::private_key::{self, KeyFileFault};
-use super::{HTTP_1_1, VERSIONS, provider};
+use super::{HTTP_1_1, VERSIONS, moment, provider, validity};
 
 /// A client's stream after the handshake.
 pub type ProxyStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -146,9 +146,9 @@ impl ProxyAcceptor {
     pub fn load(files: &Files) -> Result<ProxyAcceptor, ListenerFault> {
         let chain = certificates(&files.certificate)?;
         let key = signing_key(&files.key)?;
-        let leaf = chain.first().ok_or_else(|| ListenerFault::NoCertificate(files.certificate.clone()))?;
-        let (not_before, not_after) =
-            validity(leaf).ok_or_else(|| ListenerFault::NoCertificate(files.certificate.clone()))?;
+        let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        let (_, leaf) = leaf.ok_or_else(|| ListenerFault::NoCertificate(files.certificate.clone()))?;
+        let (not_before, not_after) = validity(&leaf);
         let certified = CertifiedKey::new(chain, key);
         let other = || ListenerFault::OtherKey { certificate: files.certificate.clone(), key: files.key.clone() };
         match certified.keys_match() {
@@ -298,18 +298,8 @@ fn revocations(path: &Path) -> Result<Revocations, ListenerFault> {
     let mut next: Option<SystemTime> = None;
     for list in &lists {
         let (_, parsed) = CertificateRevocationList::from_der(list).map_err(|_| unusable())?;
-        let promised = parsed.next_update().map(|promised| time(promised.timestamp()));
+        let promised = parsed.next_update().map(moment);
         next = [next, promised].into_iter().flatten().min();
     }
     if lists.is_empty() { Err(unusable()) } else { Ok(Revocations { lists, next }) }
-}
-
-fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let validity = certificate.validity();
-    Some((time(validity.not_before.timestamp()), time(validity.not_after.timestamp())))
-}
-
-fn time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
 }

@@ -4,7 +4,7 @@
 //! operator can see why it fails. Nothing is sent but the handshake and its end.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::trust::{server_name, tls_fault};
-use super::{HTTP_1_1, TlsFault, Trust, VERSIONS, provider};
+use super::{HTTP_1_1, TlsFault, Trust, VERSIONS, provider, validity};
 use crate::destination::Host;
 use crate::policy::TlsVersion;
 
@@ -153,14 +153,14 @@ impl ServerCertVerifier for Onlooker {
 
 fn facts(der: &[u8]) -> Option<CertificateFacts> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
+    let (not_before, not_after) = validity(&certificate);
     let names = certificate.subject_alternative_name().ok().flatten();
     Some(CertificateFacts {
         subject: certificate.subject().to_string(),
         issuer: certificate.issuer().to_string(),
         names: names.map(|names| names.value.general_names.iter().filter_map(shown).collect()).unwrap_or_default(),
-        not_before: time(certificate.validity().not_before.timestamp()),
-        not_after: time(certificate.validity().not_after.timestamp()),
+        not_before,
+        not_after,
         spki_sha256: Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into(),
     })
 }

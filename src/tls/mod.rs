@@ -15,11 +15,12 @@
 //! [`ClientHelloFacts`]) and closed faults, and the corridor asks `policy/` what they mean.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::CryptoProvider;
 use rustls::{AlertDescription, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 pub mod authority;
 pub mod bundle;
@@ -65,6 +66,17 @@ fn provider() -> Arc<CryptoProvider> {
 pub fn spki_sha256(certificate_der: &[u8]) -> Option<[u8; 32]> {
     let (_, certificate) = X509Certificate::from_der(certificate_der).ok()?;
     Some(Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into())
+}
+
+/// First and last moment of a certificate.
+fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+    let validity = certificate.validity();
+    (moment(validity.not_before), moment(validity.not_after))
+}
+
+/// A time of X.509, which has no fractions; what lies before 1970 is taken for that.
+fn moment(time: ASN1Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(time.timestamp().max(0).unsigned_abs())
 }
 
 /// The name of an alert as RFC 8446 §6 prints it: `unknown_ca`; an unassigned one by its number.
