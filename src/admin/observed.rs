@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Readiness, Status};
 use crate::audit::Health;
+use crate::audit::storage::available;
 use crate::destination::{Authority, Host};
 use crate::metrics::Bounded;
 use crate::proxy::Corridor;
@@ -56,8 +57,7 @@ impl Observed {
         metrics.record_is(&corridor.audit.health(), corridor.audit.clock().ahead());
         metrics.register_at(&corridor.register.load(), corridor.now());
         match rustix::fs::statvfs(&self.state) {
-            // What only root may use is no room for us.
-            Ok(room) => metrics.set_state_room(room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize),
+            Ok(disk) => metrics.set_state_room(available(&disk), disk.f_blocks.saturating_mul(disk.f_frsize)),
             Err(fault) => tracing::warn!(%fault, "the room of the state folder is not known"),
         }
     }

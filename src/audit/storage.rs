@@ -98,10 +98,13 @@ impl Storage for Folder {
     }
 
     fn free(&self) -> io::Result<u64> {
-        let room = rustix::fs::statvfs(&self.path)?;
-        // What only root may use is no room for us.
-        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+        Ok(available(&rustix::fs::statvfs(&self.path)?))
     }
+}
+
+/// Bytes of a file system that are free for us: what only root may use is no room.
+pub fn available(disk: &rustix::fs::StatVfs) -> u64 {
+    disk.f_bavail.saturating_mul(disk.f_frsize)
 }
 
 struct SegmentFile(File);

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::{Findings, sockets, together};
 use crate::app::listen;
+use crate::audit::storage::available;
 use crate::cli::check::counted;
 use crate::config::{self, ListenerTls, Loaded, Root, Settings};
 use crate::descriptors::Descriptors;
@@ -243,8 +244,7 @@ fn nearest(folder: &Path) -> PathBuf {
 
 /// Free bytes where the folder lies or will lie.
 fn room(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(nearest(folder)).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    rustix::fs::statvfs(nearest(folder)).ok().map(|disk| available(&disk))
 }
 
 /// As many as the process would have: like a proxy, this one takes what the hard limit gives.

@@ -62,7 +62,7 @@ fn room(state: &Path) -> Line {
     match rustix::fs::statvfs(state) {
         Err(fault) => Line::fault("disk", format!("{shown}: {fault}"), "name the state folder with --state"),
         Ok(disk) => {
-            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            let free = audit::storage::available(&disk);
             let found = format!("{} MiB free under {shown}", free >> 20);
             let full = disk.f_files > 0 && disk.f_favail < 1000;
             match free {
