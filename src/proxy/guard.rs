@@ -169,7 +169,7 @@ impl Guard {
     }
 
     /// What was decided, once it is on record.
-    pub fn verdict(&self) -> Option<&Verdict> {
+    pub fn verdict(&self) -> Option<&Arc<Verdict>> {
         match &self.state {
             State::Sending(sending) => Some(&sending.verdict),
             State::Judging | State::Over => None,
@@ -179,11 +179,7 @@ impl Guard {
     /// Ends when the exchange may not go on: the proxy stops, its longest time is over, or it is judged again, as each
     /// second, and an order or the end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
-        let verdict = match &self.state {
-            State::Sending(sending) => Some(sending.verdict.clone()),
-            State::Judging | State::Over => None,
-        };
-        let corridor = self.corridor.clone();
+        let (verdict, corridor) = (self.verdict().cloned(), self.corridor.clone());
         // A tunnel has the time that its declaration gives it.
         let is_request = self.account.exchange().request.is_some();
         let until = (self.began + corridor.limits.longest_exchange).into();
