@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
+use crate::admin::control::{Control, Wish};
 use crate::admin::observed::Observed;
 use crate::admin::{self, Pages};
 use crate::audit::{self, Audit, OpenFault, Recovery};
@@ -137,6 +138,8 @@ pub struct Running {
     halt: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     drain: Duration,
+    /// The state folder, where the control socket is.
+    state: PathBuf,
 }
 
 impl fmt::Debug for Running {
@@ -237,13 +240,29 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     tasks.push(tokio::spawn(flows::remember(corridor.clone(), settings.state.clone(), recovery.last_time)));
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
-    Ok(Running { proxies, admin, metrics, recovery, corridor, stop, halt, tasks, drain })
+    let state = settings.state;
+    Ok(Running { proxies, admin, metrics, recovery, corridor, stop, halt, tasks, drain, state })
 }
 
 impl Running {
     /// The corridor that all exchanges go through.
     pub fn corridor(&self) -> &Arc<Corridor> {
         &self.corridor
+    }
+
+    /// Opens the control socket. Reloads that are asked for there come to whoever holds the receiver.
+    ///
+    /// # Errors
+    /// The socket cannot be made in the state folder.
+    pub fn control(&mut self) -> io::Result<mpsc::Receiver<Wish>> {
+        let (control, wished) = Control::bind(&self.state, self.corridor.clone())?;
+        let mut shutdown = self.stop.subscribe();
+        self.tasks.push(tokio::spawn(async move {
+            if let Err(fault) = control.serve(async move { stopped(&mut shutdown).await }).await {
+                tracing::error!(%fault, "the control socket ended");
+            }
+        }));
+        Ok(wished)
     }
 
     /// Stops accepting, gives open exchanges their time (`limits.drain`), cuts what is left, writes what is queued and a

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::audit::RecordUnavailable;
 use crate::folder::{self, FolderFault, Seen, Shelf};
 use crate::proxy::Corridor;
-use crate::record::{Lifecycle, Origin};
+use crate::record::{Asker, Lifecycle, Origin};
 use crate::register::Version;
 use crate::register::compile::{Circumstances, Compiled, compile_in};
 use crate::register::fault::{Fault, Faults, Text};
@@ -21,6 +21,7 @@ use crate::register::fault::{Fault, Faults, Text};
 mod origin;
 mod watch;
 
+pub use origin::asker;
 use origin::origin;
 pub use watch::Watch;
 
@@ -94,8 +95,17 @@ impl Reloader {
     /// # Errors
     /// [`ReloadFault`]; the register in force stays.
     pub async fn reload(&self, corridor: &Corridor) -> Result<Reloaded, ReloadFault> {
+        self.reload_for(corridor, None).await
+    }
+
+    /// Like [`Reloader::reload`]; who asked for it goes on record.
+    ///
+    /// # Errors
+    /// [`ReloadFault`]; the register in force stays.
+    pub async fn reload_for(&self, corridor: &Corridor, asked_by: Option<Asker>) -> Result<Reloaded, ReloadFault> {
         let _turn = self.turn.lock().await;
         let (read, origin) = self.read(corridor.holding.hold, corridor.audit.clock().wall()).await;
+        let origin = Origin { asked_by, ..origin };
         let reloaded = match read {
             Ok(compiled) => take(corridor, compiled, &origin).await,
             Err(fault) => Err(fault),

@@ -1,4 +1,5 @@
-//! The admin listener: metrics, health, readiness. It answers questions and changes nothing.
+//! The admin listener: metrics, health, readiness. It answers questions and changes nothing; what changes something is
+//! asked of the [`control`] socket.
 //!
 //! A page in an operator's browser must not be able to read it by pointing a name of its own at this address (DNS
 //! rebinding), so the `Host` field is checked before anything is answered. No answer holds a secret or personal data.
@@ -22,6 +23,7 @@ use crate::metrics::CONTENT_TYPE;
 use crate::proxy::handout::Handout;
 use crate::proxy::page;
 
+pub mod control;
 pub mod observed;
 
 /// What the admin listener asks of the running proxy.

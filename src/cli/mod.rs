@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod asking;
 mod ca;
 mod check;
 mod declare;
@@ -17,6 +18,7 @@ mod flows;
 mod installation;
 mod probe;
 mod records;
+mod reload;
 mod replay;
 mod run;
 mod schema;
@@ -53,6 +55,7 @@ enum Command {
     Declare(declare::Arguments),
     Diff(diff::Arguments),
     Replay(replay::Arguments),
+    Reload(reload::Arguments),
     Ca(ca::Arguments),
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Declare(arguments) => declare::main(arguments),
         Command::Diff(arguments) => diff::main(arguments),
         Command::Replay(arguments) => replay::main(arguments),
+        Command::Reload(arguments) => reload::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),

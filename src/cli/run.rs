@@ -10,15 +10,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::check::{configuration, counted};
 use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
+use crate::admin::control::Wish;
 use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::config::{ClientCertificates, Listener, LogFormat, Settings};
 use crate::descriptors::Descriptors;
 use crate::folder::Seen;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
+use crate::record::Asker;
 use crate::register::compile::Compiled;
 use crate::register::fault::Fault;
-use crate::reload::{Reloaded, Reloader, Watch};
+use crate::reload::{ReloadFault, Reloaded, Reloader, Watch};
 use crate::service::{self, Sockets};
 
 /// How long a process that was handed its sockets waits for its predecessor, unless `--wait` says otherwise.
@@ -135,11 +137,19 @@ async fn run(
         started = app::start_after(parts, succession) => started,
         () = signals.next() => return FINE,
     };
-    let running = match started {
+    let mut running = match started {
         Ok(running) => running,
         Err(fault) => {
             tracing::error!(fault = told(&fault), "the proxy does not start");
             return if fault.is_integrity() { REFUSED } else { UNREADABLE };
+        }
+    };
+    let mut wished = match running.control() {
+        Ok(wished) => wished,
+        Err(fault) => {
+            tracing::error!(%fault, "the control socket cannot be made in the state folder");
+            running.stop_unless(std::future::ready(())).await;
+            return UNREADABLE;
         }
     };
     summary.print(&running);
@@ -149,13 +159,21 @@ async fn run(
     loop {
         let wanted = tokio::select! {
             wanted = signals.wanted() => wanted,
-            () = changed(&mut watch, &reloader) => Wanted::Reload,
+            () = changed(&mut watch, &reloader) => Wanted::Reload(None),
+            Some(wish) = wished.recv() => Wanted::Reload(Some(wish)),
         };
         match wanted {
             Wanted::Stop => break,
-            Wanted::Reload => read_again(&running, &reloader).await,
+            Wanted::Reload(wish) => {
+                let (by, answer) = wish.map(|Wish { by, answer }| (by, answer)).unzip();
+                let reloaded = read_again(&running, &reloader, by).await;
+                // Whoever asked may have left meanwhile.
+                let _ = answer.map(|answer| answer.send(reloaded));
+            }
         }
     }
+    // Whoever still waits for a reload is told that there is none any more.
+    drop(wished);
     tracing::info!(seconds = drain.as_secs(), "stopping: open exchanges may finish; a second signal cuts them");
     service::stopping(&format!("finishing open exchanges, at most {} s", drain.as_secs()));
     let drained = running.stop_unless(signals.next()).await;
@@ -179,9 +197,9 @@ async fn changed(watch: &mut Option<Watch>, reloader: &Reloader) {
 }
 
 /// Puts the policy files in force as they are now, and says what came of it.
-async fn read_again(running: &Running, reloader: &Reloader) {
+async fn read_again(running: &Running, reloader: &Reloader, by: Option<Asker>) -> Result<Reloaded, ReloadFault> {
     service::reloading("reading the policy files again");
-    let reloaded = reloader.reload(running.corridor()).await;
+    let reloaded = reloader.reload_for(running.corridor(), by).await;
     match &reloaded {
         Ok(Reloaded { version, is_new: true, warnings }) => {
             tracing::info!(register = version.short(), warnings = warnings.len(), "a new register is in force");
@@ -194,16 +212,18 @@ async fn read_again(running: &Running, reloader: &Reloader) {
         // Every fault with its place, for whoever edited the files.
         Err(fault) => tracing::error!(fault = told(fault), "the register was refused; the one in force stays"),
     }
-    service::ready(&match reloaded {
+    service::ready(&match &reloaded {
         Ok(reloaded) => format!("register {} in force", reloaded.version.short()),
         Err(_) => "the policy files have faults; the register in force is the one before".to_owned(),
     });
+    reloaded
 }
 
-/// What a signal asks for.
+/// What a signal, the watch or the control socket asks for.
 enum Wanted {
     Stop,
-    Reload,
+    /// With whom to answer, where it was asked for through the control socket.
+    Reload(Option<Wish>),
 }
 
 /// SIGTERM and SIGINT, which mean the same, and SIGHUP.
@@ -225,7 +245,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wanted::Stop,
             _ = self.interrupt.recv() => Wanted::Stop,
-            _ = self.hangup.recv() => Wanted::Reload,
+            _ = self.hangup.recv() => Wanted::Reload(None),
         }
     }
 

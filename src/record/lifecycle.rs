@@ -153,12 +153,14 @@ fn recognised(flow: &RecognisedFlow) -> Value {
 
 /// Adds who changed the policy files, where anything is known of that.
 fn with_origin(mut ours: Value, origin: &Origin) -> Value {
-    let Origin { file, owner, commit, brought_by } = origin;
+    let Origin { file, owner, commit, brought_by, asked_by } = origin;
     let told = [
         ("file", file.as_ref().map(|file| json!(file))),
         ("owner_uid", owner.map(|owner| json!(owner))),
         ("commit", commit.as_ref().map(|commit| json!(commit))),
         ("brought_by", brought_by.as_ref().map(|name| json!(name))),
+        ("asked_by_uid", asked_by.as_ref().map(|asker| json!(asker.uid))),
+        ("asked_by", asked_by.as_ref().and_then(|asker| asker.user.as_ref()).map(|user| json!(user))),
     ];
     let told: Map<String, Value> = told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     if !told.is_empty() {

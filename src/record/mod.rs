@@ -359,6 +359,17 @@ pub struct Origin {
     pub commit: Option<String>,
     /// Who brought that checkout there, by git's own log.
     pub brought_by: Option<String>,
+    /// Who asked for it through the control socket.
+    pub asked_by: Option<Asker>,
+}
+
+/// A user of this machine who asked the proxy for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// User id, as the kernel knows it.
+    pub uid: u32,
+    /// The name that this machine has for it.
+    pub user: Option<String>,
 }
 
 /// The happenings that are on record.

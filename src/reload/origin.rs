@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::folder::Seen;
-use crate::record::Origin;
+use crate::record::{Asker, Origin};
 
 /// Largest file of a checkout that is read, in bytes; the log of `HEAD` is read from its end.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -25,7 +25,20 @@ pub fn origin(folder: &Path, before: &Seen, now: &Seen) -> Origin {
         owner: newest.map(|(_, owner)| owner),
         commit,
         brought_by,
+        asked_by: None,
     }
+}
+
+/// A user of this machine, with the name that `/etc/passwd` has for it. Users of a directory service have none there;
+/// their number is what counts.
+pub fn asker(uid: u32) -> Asker {
+    let name = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (number.parse() == Ok(uid)).then(|| name.chars().take(LONGEST_NAME).collect())
+    };
+    let known = small(Path::new("/etc/passwd"));
+    Asker { uid, user: known.and_then(|known| known.lines().find_map(name)) }
 }
 
 /// Commit and name; `None` where the folder is no part of a checkout.
@@ -89,6 +102,12 @@ mod tests {
 
     fn look(folder: &Path) -> Seen {
         Seen::of(folder).expect("readable").expect("a folder")
+    }
+
+    #[test]
+    fn users_have_their_name() {
+        assert_eq!(asker(0).user.as_deref(), Some("root"));
+        assert_eq!(asker(u32::MAX - 1), Asker { uid: u32::MAX - 1, user: None });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tasrih::destination::{Destination, Scheme};
 use tasrih::policy::{CandidateKind, CandidateReport, Decision, End, Reason};
 use tasrih::record::past::{self, Interrupted, Kind};
 use tasrih::record::{
-    DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, Origin,
+    Asker, DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, Origin,
     OutcomeRecord, RecognisedFlow, Record,
 };
 use tasrih::register::Version;
@@ -93,6 +93,7 @@ fn origin() -> Origin {
         owner: Some(1_000),
         commit: Some("93b5".repeat(10)),
         brought_by: Some("Amal B. <amal@visa-centre.example>".to_owned()),
+        asked_by: Some(Asker { uid: 1000, user: Some("amal".to_owned()) }),
     }
 }
 
