@@ -20,7 +20,7 @@ use crate::admin::observed::Observed;
 use crate::admin::{self, Pages};
 use crate::audit::{self, Audit, OpenFault, Recovery};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Settings};
+use crate::config::{self, Entry, Settings};
 use crate::descriptors::Descriptors;
 use crate::destination::AddressRules;
 use crate::metrics::{Bounded, Metrics};
@@ -225,7 +225,9 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         .await?;
 
     let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
-    let first = (proxies[0], listening.listeners[0].tls.is_some());
+    // What clients are told to use is a proxy in their settings' sense, wherever it stands in the list.
+    let first = settings.listeners.iter().position(|listener| listener.entry == Entry::Forward).unwrap_or_default();
+    let first = (proxies[first], settings.listeners[first].tls.is_some());
     let mut tasks: Vec<_> = listening
         .listeners
         .into_iter()

@@ -20,7 +20,7 @@ pub struct Observed {
     corridor: Arc<Corridor>,
     /// The state folder, whose file system is watched.
     state: PathBuf,
-    /// The first listener, which clients are told to use, and whether it speaks TLS.
+    /// The first `forward` listener, which clients are told to use, and whether it speaks TLS.
     proxy: (SocketAddr, bool),
 }
 

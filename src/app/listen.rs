@@ -1,4 +1,4 @@
-//! The sockets of a proxy: taken over from a service manager or bound here, each with the TLS that it speaks.
+//! The sockets of a proxy: taken over from a service manager or bound here, each with what is spoken on it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::StartFault;
-use crate::config::{ClientCertificates, Listener, ListenerTls, Settings};
-use crate::proxy::accept::Listening;
+use crate::config::{ClientCertificates, Entry, Listener, ListenerTls, Settings};
+use crate::proxy::accept::{Listening, Speaks};
 use crate::service::Sockets;
 use crate::tls::ProxyAcceptor;
 use crate::tls::issue::now;
@@ -26,12 +26,12 @@ pub(super) struct Bound {
 impl Bound {
     /// Binds what the settings name. Files are read first: a socket that is bound takes connections.
     pub(super) async fn all(settings: &Settings, sockets: &mut Sockets) -> Result<Bound, StartFault> {
-        let secured: Result<Vec<_>, StartFault> = settings.listeners.iter().map(secure).collect();
+        let spoken: Result<Vec<_>, StartFault> = settings.listeners.iter().map(speaks).collect();
         let (mut listeners, mut proxies) = (Vec::new(), Vec::new());
-        for (listener, tls) in settings.listeners.iter().zip(secured?) {
+        for (listener, speaks) in settings.listeners.iter().zip(spoken?) {
             let socket = bind(sockets, &listener.name, listener.bind).await?;
             proxies.push(local(&socket, listener.bind));
-            listeners.push(Listening { socket, tls });
+            listeners.push(Listening { socket, speaks });
         }
         let admin_socket = bind(sockets, "admin", settings.admin).await?;
         let metrics_socket = match settings.metrics {
@@ -66,6 +66,13 @@ pub fn files(tls: &ListenerTls) -> Files {
     let required = tls.client_certificates == ClientCertificates::Required;
     let clients = tls.client_ca.clone().map(|authorities| ClientFiles { authorities, crl: tls.crl.clone(), required });
     Files { certificate: tls.certificate.clone(), key: tls.key.clone(), clients }
+}
+
+fn speaks(listener: &Listener) -> Result<Speaks, StartFault> {
+    match listener.entry {
+        Entry::Forward => Ok(secure(listener)?.map_or(Speaks::Http, Speaks::HttpOverTls)),
+        Entry::Socks5 => Ok(Speaks::Socks5),
+    }
 }
 
 fn secure(listener: &Listener) -> Result<Option<Arc<ProxyAcceptor>>, StartFault> {

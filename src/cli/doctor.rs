@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::installation::Installation;
 use super::{FINDINGS, FINE, UNREADABLE};
-use crate::config::Settings;
+use crate::config::{Entry, Settings};
 
 mod clients;
 mod files;
@@ -109,9 +109,9 @@ fn examine(arguments: &Arguments) -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-/// The first listener that is spoken to without TLS; where there is none, the first.
+/// The first listener for HTTP that is spoken to without TLS; where there is none, the first.
 fn plain_listener(settings: &Settings) -> SocketAddr {
-    let plain = settings.listeners.iter().find(|listener| listener.tls.is_none());
+    let plain = settings.listeners.iter().find(|it| it.entry == Entry::Forward && it.tls.is_none());
     plain.unwrap_or(&settings.listeners[0]).bind
 }
 

@@ -12,7 +12,7 @@ use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::admin::control::Wish;
 use crate::app::{self, Drained, Parts, Running, Succession};
-use crate::config::{ClientCertificates, Listener, LogFormat, Settings};
+use crate::config::{ClientCertificates, Entry, Listener, LogFormat, Settings};
 use crate::descriptors::Descriptors;
 use crate::folder::Seen;
 use crate::logging::{self, Repetition};
@@ -321,7 +321,8 @@ impl Summary {
         if self.missing.len() > MISSING {
             println!("missing    and {} more: `tasrih check POLICIES --config FILE`", self.missing.len() - MISSING);
         }
-        if let (Some(proxy), Some((scheme, _))) = (running.proxies.first(), self.listeners.first()) {
+        let mut ways = running.proxies.iter().zip(&self.listeners);
+        if let Some((proxy, (scheme, _))) = ways.find(|(_, (scheme, _))| scheme.starts_with("http")) {
             let certificate = self.certificate.display();
             let trusted = if *scheme == "https" { " --proxy-cacert ROOTS" } else { "" };
             println!(
@@ -333,6 +334,9 @@ impl Summary {
 
 /// How a client names a listener, and what it must bring.
 fn way_in(listener: &Listener) -> (&'static str, String) {
+    if listener.entry == Entry::Socks5 {
+        return ("socks5h", String::new());
+    }
     let Some(tls) = &listener.tls else { return ("http", String::new()) };
     let note = match (&tls.client_ca, tls.client_certificates) {
         (None, _) => "",

@@ -160,6 +160,8 @@ pub enum ClientCertificates {
 pub enum Entry {
     /// HTTP/1.1 with absolute-form targets, and CONNECT.
     Forward,
+    /// SOCKS version 5.
+    Socks5,
 }
 
 /// Files of the interception authority, in PEM; made at first run where both are absent.

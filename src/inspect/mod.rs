@@ -7,7 +7,7 @@
 //! Today images and video are known by their first bytes ([`format`]) and nothing is read inside them. Hence two things
 //! stay unseen: what follows an image's end in the same body, and a file that is a good image and something else at
 //! once. Text, JSON, forms and documents are [`Unread::NotBuilt`]. The readers of "Seeing what leaves" fill the same
-//! interface.
+//! interface. [`protocol`] tells what the first bytes of a whole connection are.
 
 use crate::vocabulary::Term;
 use format::{Format, HEAD, Medium};
@@ -15,6 +15,7 @@ use label::Label;
 
 pub mod format;
 mod label;
+pub mod protocol;
 
 /// Takes a body as it comes and tells what it carries.
 pub trait Inspector: Send {

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::request::{Door, Place};
-use super::{Corridor, StopSignal, server, stopped};
+use super::{Corridor, StopSignal, server, socks, stopped};
 use crate::descriptors;
 use crate::metrics::{AcceptFault, Unserved};
 use crate::policy::EntryPoint;
@@ -26,8 +26,29 @@ const REST: Duration = Duration::from_millis(50);
 pub struct Listening {
     /// Bound already.
     pub socket: TcpListener,
-    /// With it, clients speak TLS to the proxy itself.
-    pub tls: Option<Arc<ProxyAcceptor>>,
+    /// What is spoken on it.
+    pub speaks: Speaks,
+}
+
+/// What clients speak to a listener.
+#[derive(Clone)]
+pub enum Speaks {
+    /// HTTP to a proxy.
+    Http,
+    /// The same inside TLS with the proxy itself.
+    HttpOverTls(Arc<ProxyAcceptor>),
+    /// SOCKS version 5.
+    Socks5,
+}
+
+impl Speaks {
+    fn entry(&self) -> EntryPoint {
+        match self {
+            Speaks::Http => EntryPoint::Forward,
+            Speaks::HttpOverTls(_) => EntryPoint::HttpsProxy,
+            Speaks::Socks5 => EntryPoint::Socks5,
+        }
+    }
 }
 
 /// Accepts connections until `shutdown` turns true, then returns; open connections go on under their own tasks.
@@ -74,7 +95,7 @@ async fn let_in(
     let Ok(proxy) = stream.local_addr() else { return Some(()) };
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
-    let entry = if listening.tls.is_some() { EntryPoint::HttpsProxy } else { EntryPoint::Forward };
+    let entry = listening.speaks.entry();
     let (connection, certificate) = (connection_name(), Arc::default());
     begin(
         corridor,
@@ -88,9 +109,10 @@ async fn let_in(
 
 fn begin(corridor: &Arc<Corridor>, door: Door, listening: &Listening, stream: TcpStream, shutdown: &StopSignal) {
     let (halt, corridor, shutdown) = (corridor.halt.clone(), corridor.clone(), shutdown.clone());
-    match listening.tls.clone() {
-        None => super::spawn(halt, server::client(corridor, door, stream, shutdown)),
-        Some(tls) => super::spawn(halt, server::client_over_tls(corridor, door, tls, stream, shutdown)),
+    match listening.speaks.clone() {
+        Speaks::Http => super::spawn(halt, server::client(corridor, door, stream, shutdown)),
+        Speaks::HttpOverTls(tls) => super::spawn(halt, server::client_over_tls(corridor, door, tls, stream, shutdown)),
+        Speaks::Socks5 => super::spawn(halt, socks::client(corridor, door, stream, shutdown)),
     }
 }
 

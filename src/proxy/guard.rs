@@ -93,6 +93,11 @@ impl Guard {
         self.deny(denial).await;
     }
 
+    /// Records a refusal that is answered by less than a reply, and gives the reason that is answered.
+    pub async fn refuse_in_a_word(mut self, denial: Denial) -> Reason {
+        self.deny(denial).await.0.reason
+    }
+
     /// Nothing was asked through this guard: nothing is owed.
     pub fn stand_down(mut self) {
         self.state = State::Over;

@@ -1,6 +1,7 @@
 //! The data path: how an exchange is carried from a client to a recipient, or refused.
 //!
-//! [`accept`] lets connections in, [`server`] turns them into requests, [`connect`] answers CONNECT, and every request, whatever door it came
+//! [`accept`] lets connections in, [`server`] turns them into requests, [`connect`] and [`socks`] ask for connections that
+//! [`opening`] carries on, and every request, whatever door it came
 //! through, goes down the one corridor of [`exchange`]. [`guard`] sees to it that each ends on record. Nothing here
 //! decides: that is `policy/`; nothing here writes records: that is `audit/`.
 
@@ -33,12 +34,14 @@ pub mod forward;
 pub mod guard;
 pub mod handout;
 pub mod headers;
+pub mod opening;
 pub mod pace;
 pub mod page;
 pub mod progress;
 pub mod reply;
 pub mod request;
 pub mod server;
+pub mod socks;
 pub mod sources;
 pub mod spool;
 pub mod tunnel;

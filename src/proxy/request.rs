@@ -16,7 +16,7 @@ use super::error::Malformed;
 use super::headers;
 use super::sources::Presence;
 use crate::audit::DigestKey;
-use crate::destination::{Authority, Destination, RequestPath, Scheme};
+use crate::destination::{Authority, Destination, Host, RequestPath, Scheme};
 use crate::inspect;
 use crate::metrics::Open;
 use crate::policy::{DeclaredBody, EntryPoint, Request};
@@ -34,7 +34,7 @@ pub struct Door {
     pub certificate: Arc<[String]>,
     /// Names the connection in records.
     pub connection: String,
-    /// Inside an intercepted connection: the destination that its CONNECT named.
+    /// Inside a connection that was asked for: where that one goes.
     pub outer: Option<Destination>,
     /// What the client's connection takes up, for as long as anything goes on over it.
     pub place: Arc<Place>,
@@ -117,7 +117,7 @@ pub fn read(
 }
 
 /// Reads the target of a CONNECT: `host:port`, no body (RFC 9110 §9.3.6).
-pub fn read_connect(parts: &Parts, body: &impl Body, pseudonym: &str) -> Result<Destination, Malformed> {
+pub fn read_connect(parts: &Parts, body: &impl Body, pseudonym: &str) -> Result<(Host, u16), Malformed> {
     headers::check_request(&parts.headers)?;
     let authority = parts.uri.authority().ok_or(Malformed::ConnectTarget)?;
     if parts.uri.scheme().is_some() || parts.uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
@@ -133,7 +133,7 @@ pub fn read_connect(parts: &Parts, body: &impl Body, pseudonym: &str) -> Result<
     check_host(parts, &destination)?;
     match headers::is_loop(&parts.headers, pseudonym) {
         true => Err(Malformed::Loop),
-        false => Ok(destination),
+        false => Ok((destination.host, destination.port)),
     }
 }
 

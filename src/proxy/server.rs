@@ -31,7 +31,7 @@ use crate::tls::ProxyAcceptor;
 
 /// While the proxy stops, a connection that was just accepted has this long to send the first bytes of its request;
 /// browsers open some in advance, and a stop must not wait for them.
-const FIRST_BYTES: Duration = Duration::from_secs(1);
+pub(super) const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 /// The handshake of a listener that speaks TLS, then the same as without it. One that fails is counted and logged and is
 /// no record: nothing was asked for yet.

@@ -8,13 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::guard::Guard;
+use super::opening::{self, Stream};
 use super::progress::Progress;
 use super::request::{Door, Place};
 use super::watch::stands_still;
@@ -23,9 +22,9 @@ use crate::destination::{Destination, Host};
 use crate::metrics::Carriage;
 use crate::policy::{self, ConnectionFacts, Denial, End, Obligations, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
+use crate::tls::HelloFault;
 use crate::tls::client_hello::{self, ClientHelloFacts};
 use crate::tls::wire::{self, ServerFirst};
-use crate::tls::{ACCESS_DENIED, HelloFault};
 
 /// Bytes moved at once in one direction.
 const BUFFER: usize = 32 * 1024;
@@ -68,10 +67,8 @@ pub async fn prepare(
     Ok(Prepared { pinned, recipient, facts, host: destination.host.clone(), place: door.place.clone() })
 }
 
-/// The rest of a tunnel's life, after its 200.
-pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, upgrade: OnUpgrade, mut guard: Guard) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let mut client = TokioIo::new(upgraded);
+/// The rest of a tunnel's life, after the client was answered.
+pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, mut client: impl Stream, mut guard: Guard) {
     let _place = prepared.place.clone();
     let mut seen = Vec::new();
     let hello = timeout(corridor.limits.header_time, client_hello::read(&mut client, &mut seen)).await;
@@ -86,13 +83,7 @@ pub async fn run(corridor: Arc<Corridor>, prepared: Prepared, upgrade: OnUpgrade
     };
     let (recipient, limits, early) = match opened {
         Ok(opened) => opened,
-        Err(denial) => {
-            guard.note(denial).await;
-            // The client may be gone; the refusal is on record either way.
-            let _ = client.write_all(&ACCESS_DENIED).await;
-            let _ = client.shutdown().await;
-            return;
-        }
+        Err(denial) => return opening::refuse(client, denial, guard).await,
     };
     let _open = corridor.metrics.tunnel_opened();
     corridor.metrics.not_inspected(Carriage::Tunnel);
@@ -177,15 +168,15 @@ impl Limits {
 }
 
 /// A tunnel that flows.
-struct Flow<'a> {
+struct Flow<'a, S> {
     corridor: &'a Corridor,
-    client: TokioIo<Upgraded>,
+    client: S,
     recipient: TcpStream,
     limits: Limits,
     guard: Guard,
 }
 
-impl Flow<'_> {
+impl<S: Stream> Flow<'_, S> {
     async fn run(&mut self, hello: &[u8], early: &[u8]) -> End {
         let Some((_, progress)) = self.guard.sending() else { return End::Shutdown };
         progress.begin();

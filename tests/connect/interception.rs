@@ -133,7 +133,8 @@ async fn what_is_no_handshake_never_gets_a_request_in() {
     for (bytes, reason) in [
         (client_hello(Some("tls.example"), 0x0302), "tls-too-old"),
         (client_hello(Some("undeclared.example"), 0x0303), "sni-mismatch"),
-        (posted(&house, "/cctv/cam1"), "uninspectable"),
+        // A request in clear is read, and refused with a reply.
+        (posted(&house, "/cctv/cam1"), "cleartext-not-declared"),
         (Vec::new(), "client-closed"),
     ] {
         let before = house.decisions().len();

@@ -198,7 +198,6 @@ async fn what_is_not_tls_to_the_declared_name_ends_with_an_alert() {
         (client_hello(Some("undeclared.example"), 0x0303), "sni-mismatch"),
         (client_hello(None, 0x0303), "sni-mismatch"),
         (client_hello(Some(HOST), 0x0302), "tls-too-old"),
-        (b"GET / HTTP/1.1\r\nHost: tunnel.example\r\n\r\n".to_vec(), "uninspectable"),
         (b"SSH-2.0-OpenSSH_9.7\r\n".to_vec(), "uninspectable"),
         ([22, 3, 1, 0xff, 0xff].into_iter().chain([1; 300]).collect(), "uninspectable"),
         ([&late[..5], &[0xff; 60]].concat(), "uninspectable"),

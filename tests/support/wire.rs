@@ -151,6 +151,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         }
     }
 
+    /// The next bytes, this many of them, or fewer where the stream ends.
+    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count && self.more().await {}
+        self.read.drain(..count.min(self.read.len())).collect()
+    }
+
     /// Everything up to the end of the stream.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}

@@ -1,0 +1,9 @@
+//! The ways in beside HTTP to a proxy: SOCKS, redirected connections, balancers; and what is neither HTTP nor TLS.
+
+mod support;
+
+#[path = "ways/ground.rs"]
+mod ground;
+
+#[path = "ways/socks.rs"]
+mod socks;
