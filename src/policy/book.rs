@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 
-use super::calendar::{allowed_on, between, day_after, day_of, earlier, later, shown, until_midnight};
+use super::calendar::{between, day_after, day_of, earlier, later, shown};
 use super::facts::{Digest, Sent};
-use super::limits::{Attempt, Charge};
+use super::limits::{Attempt, Attempted, Charge};
 use super::reason::Reason;
 use super::trace::Failure;
 
@@ -37,7 +37,7 @@ struct Tally {
 /// An exchange that ended without a 2xx answer and has retries left.
 #[derive(Debug)]
 struct Failed {
-    attempt: Attempt,
+    attempt: Attempted,
     body: Digest,
     left: u32,
     time: Timestamp,
@@ -56,7 +56,7 @@ pub(super) struct Hold {
     day_bytes: Option<u64>,
     /// Frequency and number are judged at the body stage, with the digest.
     deferred: bool,
-    attempt: Option<Attempt>,
+    attempt: Option<Attempted>,
     body: Option<Digest>,
     /// The body of a failed exchange, sent again.
     is_retry: bool,
@@ -66,7 +66,7 @@ pub(super) struct Hold {
 impl Book {
     /// Whether a failed exchange like this one has retries left, so that only the digest can tell.
     pub(super) fn defers(&self, charge: &Charge<'_>) -> bool {
-        charge.attempt.as_ref().is_some_and(|attempt| self.failed.iter().any(|failed| failed.is_like(attempt, charge)))
+        charge.attempt.is_some_and(|attempt| self.failed.iter().any(|failed| failed.is_like(attempt, charge)))
     }
 
     /// What of a charge fails. `held` is what the exchange holds here already; an exempt one answers for bytes alone.
@@ -76,8 +76,8 @@ impl Book {
             failures.extend(self.judge_interval(charge));
         }
         if self.day_for(charge, held, exempt).is_none() {
-            let today = day_of(charge.time, charge.zone);
-            let midnight = until_midnight(charge.time, charge.zone);
+            let today = charge.today.date;
+            let midnight = charge.today.until_midnight();
             if !exempt && !self.has_number(today, charge, held) {
                 let early = midnight.saturating_sub(charge.limits.tolerance());
                 failures.push(Failure::new(Reason::DayLimit, self.number_used(today, charge)).after(early));
@@ -98,15 +98,15 @@ impl Book {
         if self.has_bytes(hold.day, charge, Some(hold)) {
             return Vec::new();
         }
-        let midnight = until_midnight(charge.time, charge.zone);
+        let midnight = charge.today.until_midnight();
         vec![Failure::new(Reason::VolumeLimit, self.bytes_used(hold.day, charge)).after(midnight)]
     }
 
     fn judge_interval(&self, charge: &Charge<'_>) -> Option<Failure> {
         let interval = charge.limits.min_interval?;
         let earliest = earlier(self.due?, charge.limits.tolerance());
-        let wait = between(charge.time, earliest);
-        (charge.time < earliest).then(|| {
+        let wait = between(charge.today.time, earliest);
+        (charge.today.time < earliest).then(|| {
             let detail = format!("one every {} is declared; the next may come in {}", shown(interval), shown(wait));
             Failure::new(Reason::TooFrequent, detail).after(wait)
         })
@@ -115,20 +115,20 @@ impl Book {
     /// The day that a charge goes to: its own, or the next one where its own is full and midnight is within the
     /// tolerance. `None` where neither has room.
     fn day_for(&self, charge: &Charge<'_>, held: Option<&Hold>, exempt: bool) -> Option<Date> {
-        let today = day_of(charge.time, charge.zone);
+        let today = charge.today.date;
         let has_room = |day: Date| (exempt || self.has_number(day, charge, held)) && self.has_bytes(day, charge, held);
         if has_room(today) {
             return Some(today);
         }
         let tomorrow = day_after(today);
-        let is_near = until_midnight(charge.time, charge.zone) <= charge.limits.tolerance();
+        let is_near = charge.today.until_midnight() <= charge.limits.tolerance();
         (is_near && has_room(tomorrow)).then_some(tomorrow)
     }
 
     fn has_number(&self, day: Date, charge: &Charge<'_>, held: Option<&Hold>) -> bool {
         let Some(limit) = charge.limits.max_per_day else { return true };
         let own = held.is_some_and(|hold| hold.counted && hold.day == day);
-        self.tally(day).exchanges.saturating_sub(u64::from(own)) < allowed_on(day, charge.zone, limit)
+        self.tally(day).exchanges.saturating_sub(u64::from(own)) < charge.today.allows(day, limit)
     }
 
     fn has_bytes(&self, day: Date, charge: &Charge<'_>, held: Option<&Hold>) -> bool {
@@ -136,28 +136,28 @@ impl Book {
         let own = held.filter(|hold| hold.day == day).map_or(0, |hold| hold.bytes);
         let others = self.tally(day).bytes.saturating_sub(own);
         // Of an unknown length at least one byte will come.
-        others.saturating_add(charge.bytes.max(1)) <= allowed_on(day, charge.zone, limit)
+        others.saturating_add(charge.bytes.max(1)) <= charge.today.allows(day, limit)
     }
 
     /// The bytes that today may still hold.
     pub(super) fn room(&self, charge: &Charge<'_>) -> Option<u64> {
-        let today = day_of(charge.time, charge.zone);
+        let today = charge.today.date;
         let limit = charge.limits.max_bytes_per_day?;
-        Some(allowed_on(today, charge.zone, limit).saturating_sub(self.tally(today).bytes))
+        Some(charge.today.allows(today, limit).saturating_sub(self.tally(today).bytes))
     }
 
     /// Holds what [`Book::judge`] let pass.
     pub(super) fn reserve(&mut self, charge: &Charge<'_>) -> Hold {
         let deferred = self.defers(charge);
-        let day = self.day_for(charge, None, deferred).unwrap_or_else(|| day_of(charge.time, charge.zone));
+        let day = self.day_for(charge, None, deferred).unwrap_or(charge.today.date);
         let mut hold = Hold {
             day,
             counted: false,
             interval: None,
             bytes: charge.bytes,
-            day_bytes: charge.limits.max_bytes_per_day.map(|limit| allowed_on(day, charge.zone, limit)),
+            day_bytes: charge.limits.max_bytes_per_day.map(|limit| charge.today.allows(day, limit)),
             deferred,
-            attempt: charge.attempt.clone(),
+            attempt: charge.attempt.map(Attempted::of),
             body: None,
             is_retry: false,
             retries: charge.limits.retries,
@@ -177,7 +177,7 @@ impl Book {
         tally.exchanges = tally.exchanges.saturating_add(1);
         if let Some(interval) = charge.limits.min_interval {
             hold.interval = Some(interval);
-            let from = self.due.map_or(charge.time, |due| due.max(charge.time));
+            let from = self.due.map_or(charge.today.time, |due| due.max(charge.today.time));
             self.due = Some(later(from, interval));
         }
     }
@@ -284,7 +284,7 @@ impl Book {
 
     /// Where the failed exchange stands whose body this is, if it has retries left.
     fn retry_of(&self, charge: &Charge<'_>, digest: Option<Digest>) -> Option<usize> {
-        let (attempt, digest) = (charge.attempt.as_ref()?, digest?);
+        let (attempt, digest) = (charge.attempt?, digest?);
         self.failed.iter().position(|failed| failed.body == digest && failed.is_like(attempt, charge))
     }
 
@@ -310,19 +310,19 @@ impl Book {
     }
 
     fn number_used(&self, day: Date, charge: &Charge<'_>) -> String {
-        let allowed = charge.limits.max_per_day.map_or(0, |limit| allowed_on(day, charge.zone, limit));
+        let allowed = charge.limits.max_per_day.map_or(0, |limit| charge.today.allows(day, limit));
         format!("{} of {allowed} are used on {day}", self.tally(day).exchanges)
     }
 
     fn bytes_used(&self, day: Date, charge: &Charge<'_>) -> String {
-        let allowed = charge.limits.max_bytes_per_day.map_or(0, |limit| allowed_on(day, charge.zone, limit));
+        let allowed = charge.limits.max_bytes_per_day.map_or(0, |limit| charge.today.allows(day, limit));
         format!("{} of {allowed} bytes are used on {day}, and {} are wanted", self.tally(day).bytes, charge.bytes)
     }
 }
 
 impl Failed {
     /// Whether an exchange of the same source, method and path may be this one sent again.
-    fn is_like(&self, attempt: &Attempt, charge: &Charge<'_>) -> bool {
-        self.left > 0 && self.attempt == *attempt && between(self.time, charge.time) <= RETRY_WITHIN
+    fn is_like(&self, attempt: Attempt<'_>, charge: &Charge<'_>) -> bool {
+        self.left > 0 && self.attempt.is(attempt) && between(self.time, charge.today.time) <= RETRY_WITHIN
     }
 }

@@ -5,9 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::civil::Date;
-
-use super::calendar::day_of;
+use super::calendar::Today;
 use super::decision::{CandidateReport, Denial, Stage};
 use super::facts::Head;
 use super::limits::Reservations;
@@ -78,7 +76,11 @@ enum Declared {
 
 impl Candidate {
     /// All that match, transfers first, each in the order of the ids.
-    pub(super) fn all(register: &Register, source: &Source, destination: &Destination) -> Vec<Candidate> {
+    pub(super) fn all<'r>(
+        register: &'r Register,
+        source: &Source,
+        destination: &Destination,
+    ) -> impl Iterator<Item = Candidate> + use<'r> {
         let candidate = |permission| match permission {
             Permission::Transfer(transfer, endpoint) => {
                 Candidate { declared: Declared::Transfer(Arc::clone(transfer)), endpoint }
@@ -87,7 +89,7 @@ impl Candidate {
                 Candidate { declared: Declared::Allowance(Arc::clone(allowance)), endpoint }
             }
         };
-        register.permissions(&source.id, destination).into_iter().map(candidate).collect()
+        register.permissions(&source.id, destination).into_iter().map(candidate)
     }
 
     pub(super) fn name(&self) -> Used {
@@ -148,6 +150,9 @@ impl Candidate {
     }
 }
 
+/// As many conditions as a request that is permitted is judged by, from head to body.
+const CHECKS: usize = 20;
+
 /// A candidate and all that was judged of it so far.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -159,7 +164,7 @@ pub(super) struct Standing {
 
 impl Standing {
     pub(super) fn new(candidate: Candidate) -> Standing {
-        Standing { candidate, checks: Vec::new(), is_left: true }
+        Standing { candidate, checks: Vec::with_capacity(CHECKS), is_left: true }
     }
 
     pub(super) fn note(&mut self, stage: Stage, condition: Condition, failures: Vec<Failure>) {
@@ -180,6 +185,8 @@ impl Standing {
 pub(super) struct Kept {
     pub register: Arc<Register>,
     pub head: Head,
+    /// The day of the decision in the controller's time zone.
+    pub today: Today,
     pub source: Option<Arc<Source>>,
     /// Conditions of the exchange itself, whatever the candidate.
     pub general: Vec<Check>,
@@ -190,11 +197,6 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The day of the decision in the controller's time zone.
-    pub(super) fn day(&self) -> Date {
-        day_of(self.head.time, &self.register.time_zone())
-    }
-
     pub(super) fn left(&self) -> impl Iterator<Item = &Standing> {
         self.standings.iter().filter(|standing| standing.is_left)
     }
@@ -266,7 +268,7 @@ impl Kept {
 
     /// The mode of a refusal: the strictest set on the source or on any candidate, else the register's.
     pub(super) fn mode(&self) -> Mode {
-        let day = self.day();
+        let day = self.today.date;
         let own = self.source.iter().filter_map(|source| source.mode);
         let candidates = self.standings.iter().filter_map(|standing| standing.candidate.mode());
         own.chain(candidates).map(|setting| setting.on(day)).max().unwrap_or_else(|| self.register.mode.on(day))

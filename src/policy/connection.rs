@@ -65,28 +65,29 @@ fn outside_networks(candidate: &Candidate, address: IpAddr) -> Option<Failure> {
 
 /// Judges who answers at the address that was dialled.
 pub(super) fn judge_identity(kept: &mut Kept, facts: &ConnectionFacts, is_pinned: bool) {
-    let destination = kept.head.destination.clone();
     let is_tunnel = kept.head.request.is_none();
     if !is_pinned {
         let failure = Failure::new(Reason::AddressRefused, format!("{} was not pinned", facts.address));
         kept.general.push(Check { stage: Stage::Connection, condition: Condition::Address, failures: vec![failure] });
     }
+    let destination = &kept.head.destination;
     for (condition, failures) in [
-        (Condition::ServerName, server_name(&destination, facts, is_tunnel).into_iter().collect()),
+        (Condition::ServerName, server_name(destination, facts, is_tunnel).into_iter().collect()),
         (Condition::TlsVersion, version(facts).into_iter().collect()),
-        (Condition::Certificate, no_tls(&destination, facts).into_iter().collect()),
+        (Condition::Certificate, no_tls(destination, facts).into_iter().collect()),
     ] {
         kept.general.push(Check { stage: Stage::Connection, condition, failures });
     }
     for standing in kept.standings.iter_mut().filter(|standing| standing.is_left) {
-        let candidate = standing.candidate.clone();
-        let outcomes = [
-            (Condition::Certificate, certificate(&candidate, facts)),
-            (Condition::Measures, measures(&candidate, facts)),
-            (Condition::Country, country(&candidate, facts).filter(|_| refuses_country(&candidate))),
-        ];
+        let candidate = &standing.candidate;
         // Of several addresses that were pinned, the one dialled may lie outside the networks of some candidates.
-        if let Some(failure) = outside_networks(&candidate, facts.address.ip()) {
+        let outside = outside_networks(candidate, facts.address.ip());
+        let outcomes = [
+            (Condition::Certificate, certificate(candidate, facts)),
+            (Condition::Measures, measures(candidate, facts)),
+            (Condition::Country, country(candidate, facts).filter(|_| refuses_country(candidate))),
+        ];
+        if let Some(failure) = outside {
             standing.note(Stage::Connection, Condition::Address, vec![failure]);
         }
         for (condition, failure) in outcomes {
@@ -126,7 +127,9 @@ fn fits(candidate: &Candidate, facts: &ConnectionFacts) -> bool {
 fn server_name(destination: &Destination, facts: &ConnectionFacts, is_tunnel: bool) -> Option<Failure> {
     let tls = facts.tls.as_ref()?;
     let agrees = match (&destination.host, &tls.sni) {
-        (Host::Name(name), Some(sni)) => Host::parse(sni).is_ok_and(|sni| sni == Host::Name(name.clone())),
+        (Host::Name(name), Some(sni)) => {
+            sni == name.as_str() || Host::parse(sni).is_ok_and(|sni| sni == Host::Name(name.clone()))
+        }
         // A tunnel whose ClientHello hides or leaves out its name could go to any site behind the address.
         (Host::Name(_), None) => !is_tunnel || destination.scheme == Scheme::Tcp,
         (Host::Address(_), None) => true,

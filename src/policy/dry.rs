@@ -10,6 +10,7 @@ use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::calendar::Today;
 use super::candidate::{Candidate, Used};
 use super::decision::{Decision, Denial, Stage, Verdict};
 use super::facts::{
@@ -279,18 +280,18 @@ fn digest(bytes: &[u8]) -> Digest {
 fn suppose_history(register: &Register, ledger: &mut Ledger, head: &Head, supposed: &Supposed) {
     let peer = &head.peer;
     let Some(source) = register.source_of(peer.address, &peer.certificate, peer.user.as_deref()) else { return };
-    let zone = register.time_zone();
     let mut previous = supposed.previous.clone();
     previous.sort();
     for candidate in Candidate::all(register, source, &head.destination) {
         let (name, limits) = (candidate.name(), candidate.limits());
         let account = Account::of(name, &source.id, limits);
-        let attempt = Attempt { source: source.id.clone(), method: String::new(), path: Digest([0; 32]) };
-        let earlier = previous.iter().map(|time| (*time, Some(attempt.clone()), 0));
+        let attempt = Attempt { source: &source.id, method: "", path: Digest([0; 32]) };
+        let earlier = previous.iter().map(|time| (*time, Some(attempt), 0));
         // Bytes alone, as a tunnel is charged them: they are no exchange of their own.
         let today = (head.time, None, supposed.bytes_today);
         for (time, attempt, bytes) in earlier.chain([today]) {
-            let charge = Charge { account: account.clone(), limits, zone: &zone, time, attempt, bytes };
+            let today = Today::at(time, register.time_zone());
+            let charge = Charge { account: account.clone(), limits, today: &today, attempt, bytes };
             let mut held = Reservations::default();
             ledger.reserve(&charge, &mut held);
             ledger.settle(held, Sent { bytes, content_left: true, answered_2xx: true, time });

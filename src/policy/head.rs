@@ -52,26 +52,25 @@ pub(super) struct AtHead<'a> {
 }
 
 /// Judges one candidate, limits apart.
-pub(super) fn judge(at: &AtHead<'_>, candidate: &Candidate) -> Vec<(Condition, Vec<Failure>)> {
-    let mut outcomes = Vec::with_capacity(9);
+pub(super) fn judge(at: &AtHead<'_>, candidate: &Candidate, checks: &mut Vec<Check>) {
+    let mut note = |condition, failures| checks.push(Check { stage: Stage::Head, condition, failures });
     if let Some(transfer) = candidate.transfer() {
         let orders = at.register.orders_on_transfer(&transfer.id).map(stopped);
-        outcomes.push((Condition::Order, orders.collect()));
-        outcomes.push((Condition::Filing, judge_filing(at.register, transfer, at.day)));
-        outcomes.push((Condition::Receipt, judge_receipt(transfer, at.day).into_iter().collect()));
-        outcomes.push((Condition::LegalBasis, judge_basis(at.register, transfer)));
+        note(Condition::Order, orders.collect());
+        note(Condition::Filing, judge_filing(at.register, transfer, at.day));
+        note(Condition::Receipt, judge_receipt(transfer, at.day).into_iter().collect());
+        note(Condition::LegalBasis, judge_basis(at.register, transfer));
     }
     if at.is_tunnel {
-        outcomes.push((Condition::Tunnel, tunnel::judge(at, candidate).into_iter().collect()));
+        note(Condition::Tunnel, tunnel::judge(at, candidate).into_iter().collect());
     }
     if let Some(request) = &at.head.request {
-        outcomes.push((Condition::Method, method(request, candidate).into_iter().collect()));
-        outcomes.push((Condition::Path, path(request, candidate).into_iter().collect()));
-        outcomes.push((Condition::ContentType, content_type(request, candidate).into_iter().collect()));
-        outcomes.push((Condition::Target, target(at, request, candidate)));
-        outcomes.push((Condition::Size, size(request.body.length(), candidate).into_iter().collect()));
+        note(Condition::Method, method(request, candidate).into_iter().collect());
+        note(Condition::Path, path(request, candidate).into_iter().collect());
+        note(Condition::ContentType, content_type(request, candidate).into_iter().collect());
+        note(Condition::Target, target(at, request, candidate));
+        note(Condition::Size, size(request.body.length(), candidate).into_iter().collect());
     }
-    outcomes
 }
 
 fn stopped(order: &Order) -> Failure {

@@ -5,13 +5,13 @@
 //! is *given back*, and one that was sent is *settled* with the bytes that left. After a restart [`Ledger::replay`]
 //! rebuilds the counters from the log. The arithmetic of one account is in `book.rs`.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::book::{Book, Hold};
+use super::calendar::Today;
 use super::candidate::Used;
 use super::facts::{Digest, PastExchange, PastRequest, Sent};
 use super::trace::Failure;
@@ -49,11 +49,30 @@ impl Account {
 }
 
 /// What tells a retry from another exchange, beside its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Attempt {
-    pub source: Id,
-    pub method: String,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt<'a> {
+    pub source: &'a Id,
+    pub method: &'a str,
     pub path: Digest,
+}
+
+/// An attempt as a book remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attempted {
+    source: Id,
+    method: String,
+    path: Digest,
+}
+
+impl Attempted {
+    pub(super) fn of(attempt: Attempt<'_>) -> Attempted {
+        let Attempt { source, method, path } = attempt;
+        Attempted { source: source.clone(), method: method.to_owned(), path }
+    }
+
+    pub(super) fn is(&self, attempt: Attempt<'_>) -> bool {
+        self.source == *attempt.source && self.method == attempt.method && self.path == attempt.path
+    }
 }
 
 /// What an exchange wants to be charged.
@@ -61,10 +80,9 @@ pub(super) struct Attempt {
 pub(super) struct Charge<'a> {
     pub account: Account,
     pub limits: &'a Limits,
-    pub zone: &'a TimeZone,
-    pub time: Timestamp,
+    pub today: &'a Today,
     /// `None` for a tunnel: it is charged bytes alone.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<Attempt<'a>>,
     /// Announced at the head (0: not known), real at the body stage.
     pub bytes: u64,
 }
@@ -198,12 +216,11 @@ impl Ledger {
         if is_free || past.outcome.is_some_and(|outcome| !outcome.content_left) {
             return;
         }
-        let zone = register.time_zone();
+        let today = Today::at(past.time, register.time_zone());
         let charge = Charge {
             account: Account::of(past.used.clone(), &past.source, limits),
             limits,
-            zone: &zone,
-            time: past.time,
+            today: &today,
             attempt: past.request.as_ref().map(|request| attempt(&past.source, request)),
             bytes: past.request.as_ref().map_or(0, |request| request.size),
         };
@@ -225,6 +242,6 @@ impl Ledger {
     }
 }
 
-fn attempt(source: &Id, request: &PastRequest) -> Attempt {
-    Attempt { source: source.clone(), method: request.method.clone(), path: request.path_digest }
+fn attempt<'a>(source: &'a Id, request: &'a PastRequest) -> Attempt<'a> {
+    Attempt { source, method: &request.method, path: request.path_digest }
 }

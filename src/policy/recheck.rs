@@ -14,7 +14,7 @@ use super::head::{AtHead, judge};
 use super::limits::Ledger;
 use super::reason::Reason;
 use super::stages::{Connected, admit, judge_again};
-use super::trace::Condition;
+use super::trace::{Check, Condition};
 use crate::destination::{AddressRules, Destination};
 use crate::register::{Id, Mode, Register};
 
@@ -53,17 +53,17 @@ impl Verdict {
         let Some(used) = self.used() else { return Ok(()) };
         let source =
             source.filter(|now| self.source().is_some_and(|then| then.id == now.id)).ok_or(End::CutRegister)?;
-        let mut candidates = Candidate::all(register, source, &head.destination).into_iter();
+        let mut candidates = Candidate::all(register, source, &head.destination);
         let candidate = candidates.find(|candidate| candidate.name() == used).ok_or(End::CutRegister)?;
         let is_tunnel = head.request.is_none();
         // The request itself was judged, and its bytes are on their way: only what the papers say may have changed.
         let head = Head { request: None, ..head.clone() };
         let day = day_of(time, &register.time_zone());
         let at = AtHead { register, head: &head, source, day, is_tunnel };
-        let failed = judge(&at, &candidate)
-            .into_iter()
-            .flat_map(|(condition, failures)| failures.into_iter().map(move |failure| end(condition, failure.reason)));
-        failed.min().map_or(Ok(()), Err)
+        let checks = judged(&at, &candidate);
+        let ends =
+            checks.iter().flat_map(|check| check.failures.iter().map(|failure| end(check.condition, failure.reason)));
+        ends.min().map_or(Ok(()), Err)
     }
 }
 
@@ -91,9 +91,15 @@ pub fn is_open(register: &Register, source: Option<&Id>, destination: &Destinati
     let peer = Peer::at(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let head = Head { time, entry: EntryPoint::Forward, peer, destination: destination.clone(), request: None };
     let at = AtHead { register, head: &head, source, day, is_tunnel: false };
-    let candidates = Candidate::all(register, source, destination);
-    let is_in_order = |candidate: &Candidate| judge(&at, candidate).iter().all(|(_, failures)| failures.is_empty());
-    observes || candidates.iter().any(is_in_order)
+    let mut candidates = Candidate::all(register, source, destination);
+    let is_in_order = |candidate: Candidate| judged(&at, &candidate).iter().all(|check| check.failures.is_empty());
+    observes || candidates.any(is_in_order)
+}
+
+fn judged(at: &AtHead<'_>, candidate: &Candidate) -> Vec<Check> {
+    let mut checks = Vec::new();
+    judge(at, candidate, &mut checks);
+    checks
 }
 
 fn end(condition: Condition, reason: Reason) -> End {

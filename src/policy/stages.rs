@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::calendar::Today;
 use super::candidate::{Candidate, Kept, Standing};
 use super::connection;
 use super::content::{judge_categories, taken};
@@ -15,7 +16,7 @@ use super::head::{self, AtHead};
 use super::limits::{Account, Attempt, Charge, Ledger, Reservations};
 use super::obligations::Obligations;
 use super::reason::Reason;
-use super::trace::{Condition, Failure, Trace};
+use super::trace::{Check, Condition, Failure, Trace};
 use super::tunnel::{self, Carriage};
 use crate::destination::{AddressRules, Destination};
 use crate::register::{Mode, Register, Source};
@@ -60,14 +61,15 @@ fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Kept 
     let peer = &head.peer;
     let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref()).cloned();
     let candidates = match &source {
-        Some(source) => Candidate::all(register, source, &head.destination),
+        Some(source) => Candidate::all(register, source, &head.destination).map(Standing::new).collect(),
         None => Vec::new(),
     };
     let mut kept = Kept {
         register: Arc::clone(register),
         source,
         general: Vec::with_capacity(8),
-        standings: candidates.into_iter().map(Standing::new).collect(),
+        standings: candidates,
+        today: Today::at(head.time, register.time_zone()),
         reservations: Reservations::default(),
         would_deny: None,
         head,
@@ -80,15 +82,12 @@ fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Kept 
 fn judge_head(kept: &mut Kept, ledger: Option<&Ledger>) {
     let Some(source) = kept.source.clone() else { return };
     let is_tunnel = ledger.is_some() && kept.head.request.is_none();
-    let zone = kept.register.time_zone();
-    let (register, head, day) = (Arc::clone(&kept.register), &kept.head, kept.day());
-    let at = AtHead { register: &register, head, source: &source, day, is_tunnel };
-    for standing in &mut kept.standings {
-        for (condition, failures) in head::judge(&at, &standing.candidate) {
-            standing.note(Stage::Head, condition, failures);
-        }
+    let Kept { register, head, today, standings, .. } = kept;
+    let at = AtHead { register, head, source: &source, day: today.date, is_tunnel };
+    for standing in standings {
+        head::judge(&at, &standing.candidate, &mut standing.checks);
         if let Some(ledger) = ledger.filter(|_| is_charged(head)) {
-            let charge = charge(&standing.candidate, head, &source, &zone, announced(head));
+            let charge = charge(&standing.candidate, head, &source, today, announced(head));
             standing.note(Stage::Head, Condition::Limits, ledger.judge_head(&charge));
         }
     }
@@ -99,9 +98,8 @@ fn reserve(kept: &mut Kept, ledger: &mut Ledger) {
     if !is_charged(&kept.head) {
         return;
     }
-    let zone = kept.register.time_zone();
     for standing in kept.standings.iter().filter(|standing| standing.is_left) {
-        let charge = charge(&standing.candidate, &kept.head, &source, &zone, announced(&kept.head));
+        let charge = charge(&standing.candidate, &kept.head, &source, &kept.today, announced(&kept.head));
         ledger.reserve(&charge, &mut kept.reservations);
     }
 }
@@ -117,19 +115,19 @@ fn announced(head: &Head) -> u64 {
 
 fn charge<'a>(
     candidate: &'a Candidate,
-    head: &Head,
-    source: &Source,
-    zone: &'a jiff::tz::TimeZone,
+    head: &'a Head,
+    source: &'a Source,
+    today: &'a Today,
     bytes: u64,
 ) -> Charge<'a> {
     let limits = candidate.limits();
     let attempt = head.request.as_ref().map(|request| Attempt {
-        source: source.id.clone(),
-        method: request.method.clone(),
+        source: &source.id,
+        method: &request.method,
         path: request.path_digest,
     });
     let account = Account::of(candidate.name(), &source.id, limits);
-    Charge { account, limits, zone, time: head.time, attempt, bytes }
+    Charge { account, limits, today, attempt, bytes }
 }
 
 /// What bounds a tunnel; `None` for a request.
@@ -137,10 +135,9 @@ fn tunnel_limits(kept: &Kept, ledger: &Ledger) -> Option<TunnelLimits> {
     if kept.head.request.is_some() {
         return None;
     }
-    let zone = kept.register.time_zone();
     let room = |candidate: &Candidate| {
         let source = kept.source.as_ref().filter(|_| kept.would_deny.is_none())?;
-        ledger.room(&charge(candidate, &kept.head, source, &zone, 0))
+        ledger.room(&charge(candidate, &kept.head, source, &kept.today, 0))
     };
     let left = kept.left().map(|standing| &standing.candidate);
     Some(tunnel::limits(left.map(|candidate| (candidate, room(candidate)))))
@@ -331,20 +328,19 @@ fn taken_for(kept: &Kept, used: Option<usize>, body: &BodyFacts) -> (Vec<Term>, 
 }
 
 fn judge_body(kept: &mut Kept, ledger: &Ledger, body: &BodyFacts) {
-    let Some(source) = kept.source.clone() else { return };
-    let zone = kept.register.time_zone();
     let is_empty = is_empty(&kept.head, body);
-    for standing in kept.standings.iter_mut().filter(|standing| standing.is_left) {
-        let candidate = standing.candidate.clone();
-        let taken = taken(&body.findings, &source, &candidate);
+    let Kept { source: Some(source), head, today, standings, reservations, .. } = kept else { return };
+    for standing in standings.iter_mut().filter(|standing| standing.is_left) {
+        let Standing { candidate, checks, .. } = standing;
+        let mut note = |condition, failures| checks.push(Check { stage: Stage::Body, condition, failures });
+        let taken = taken(&body.findings, source, candidate);
         let unread = taken.unread.map(|detail| Failure::new(Reason::Uninspectable, format!("the body: {detail}")));
-        standing.note(Stage::Body, Condition::Readable, unread.into_iter().collect());
-        standing.note(Stage::Body, Condition::Categories, judge_categories(&taken.categories, &candidate));
-        standing.note(Stage::Body, Condition::Size, head::size(Some(body.size), &candidate).into_iter().collect());
+        note(Condition::Readable, unread.into_iter().collect());
+        note(Condition::Categories, judge_categories(&taken.categories, candidate));
+        note(Condition::Size, head::size(Some(body.size), candidate).into_iter().collect());
         if !is_empty {
-            let charge = charge(&candidate, &kept.head, &source, &zone, body.size);
-            let failures = ledger.judge_body(&charge, body.digest, &kept.reservations);
-            standing.note(Stage::Body, Condition::Limits, failures);
+            let charge = charge(candidate, head, source, today, body.size);
+            note(Condition::Limits, ledger.judge_body(&charge, body.digest, reservations));
         }
     }
 }
@@ -361,8 +357,7 @@ fn charged(mut verdict: Verdict, ledger: &mut Ledger) -> Verdict {
     let used = verdict.used.map(|place| &kept.standings[place].candidate);
     match (used, &kept.source) {
         (Some(candidate), Some(source)) if !is_empty(&kept.head, body) => {
-            let zone = kept.register.time_zone();
-            let charge = charge(candidate, &kept.head, source, &zone, body.size);
+            let charge = charge(candidate, &kept.head, source, &kept.today, body.size);
             ledger.keep(&charge, body.digest, &mut kept.reservations);
         }
         _ => ledger.give_back(std::mem::take(&mut kept.reservations)),

@@ -5,10 +5,11 @@
 //! *place* is one host pattern as declared; every entry that is at the same pattern shares it. [`super::lookup`] asks
 //! this index in the words of the register, and [`super::linear`] is the scan that it must agree with.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::iter;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::networks::Networks;
 use super::{Allowance, Endpoint, From, Id, ModeSetting, Order, OrderAction, Recipient, Scope, Source, Transfer};
