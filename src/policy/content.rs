@@ -48,7 +48,7 @@ pub(super) fn taken(findings: &Findings, source: &Source, candidate: &Candidate)
 
 /// Whether each category is declared; an allowance declares none.
 pub(super) fn judge_categories(categories: &[Term], candidate: &Candidate) -> Vec<Failure> {
-    let declared = candidate.transfer().map_or(&[][..], |transfer| transfer.data_categories.as_slice());
+    let declared = candidate.transfer().map_or(&[][..], |transfer| &transfer.data_categories[..]);
     let is_declared = |category: &Term| declared.iter().any(|wider| wider.covers(category));
     let undeclared: Vec<&Term> = categories.iter().filter(|category| !is_declared(category)).collect();
     let is_authorised = candidate.transfer().is_none_or(|transfer| transfer.sensitive);

@@ -242,7 +242,7 @@ impl Denial {
 /// The end of the body stage: let through, under a declaration or under `observe`.
 #[derive(Debug)]
 pub struct Verdict {
-    pub(super) kept: Kept,
+    pub(super) kept: Box<Kept>,
     pub(super) body: BodyFacts,
     /// The candidate that everything is charged to; `None` for a would-deny.
     pub(super) used: Option<usize>,

@@ -57,14 +57,14 @@ pub fn admit(
     Ok(Permit { kept, obligations })
 }
 
-fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Kept {
+fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Box<Kept> {
     let peer = &head.peer;
     let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref()).cloned();
     let candidates = match &source {
         Some(source) => Candidate::all(register, source, &head.destination).map(Standing::new).collect(),
         None => Vec::new(),
     };
-    let mut kept = Kept {
+    let mut kept = Box::new(Kept {
         register: Arc::clone(register),
         source,
         general: Vec::with_capacity(8),
@@ -73,7 +73,7 @@ fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Kept 
         reservations: Reservations::default(),
         would_deny: None,
         head,
-    };
+    });
     head::judge_general(rules, &mut kept);
     kept
 }
@@ -147,7 +147,7 @@ fn tunnel_limits(kept: &Kept, ledger: &Ledger) -> Option<TunnelLimits> {
 #[must_use = "a permit holds reservations: go on with it, or abandon it"]
 #[derive(Debug)]
 pub struct Permit {
-    kept: Kept,
+    kept: Box<Kept>,
     obligations: Obligations,
 }
 
@@ -248,7 +248,7 @@ impl Pinned {
 #[must_use = "it holds reservations: judge it, or abandon it"]
 #[derive(Debug)]
 pub struct Connected {
-    kept: Kept,
+    kept: Box<Kept>,
     obligations: Obligations,
     facts: ConnectionFacts,
 }

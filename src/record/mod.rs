@@ -213,8 +213,8 @@ impl Declaration {
             filing: transfer.filing.as_ref().and_then(|filing| filing.reference.clone()),
             receipt: transfer.processing.receipt.as_ref().map(|receipt| receipt.reference.clone()),
             legal_basis: BTreeMap::clone(&transfer.legal_basis),
-            purposes: transfer.purposes.clone(),
-            data_categories: transfer.data_categories.clone(),
+            purposes: transfer.purposes.to_vec(),
+            data_categories: transfer.data_categories.to_vec(),
         }
     }
 

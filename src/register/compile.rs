@@ -4,6 +4,7 @@
 //! refers to them (`parties.rs`, `transfers.rs`, `orders.rs`), then what no single entry can tell is checked
 //! (`checks.rs`) and what is doubtful is told (`lint.rs`), and what was written is brought into one canonical form (`canonical.rs`).
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashSet};
@@ -111,25 +112,29 @@ pub(super) struct Declared {
     pub requests: Shared<Requests>,
     /// What transfers rest on.
     pub bases: Shared<BTreeMap<Regime, Term>>,
+    /// The laws that transfers are under.
+    pub regimes: Shared<[Regime]>,
+    /// What transfers say of purposes, categories, persons and measures.
+    pub terms: Shared<[Term]>,
     /// Largest body that is held, in bytes.
     pub hold_limit: u64,
 }
 
 /// Values that many entries have alike, each kept once.
-pub(super) struct Shared<T>(RefCell<HashSet<Arc<T>>>);
+pub(super) struct Shared<T: ?Sized>(RefCell<HashSet<Arc<T>>>);
 
-impl<T: Eq + Hash> Shared<T> {
+impl<T: Eq + Hash + ?Sized> Shared<T> {
     fn new() -> Shared<T> {
         Shared(RefCell::new(HashSet::new()))
     }
 
     /// The same value, shared with whatever else has it.
-    pub fn once(&self, value: T) -> Arc<T> {
+    pub fn once<V: Borrow<T> + Into<Arc<T>>>(&self, value: V) -> Arc<T> {
         let mut known = self.0.borrow_mut();
-        if let Some(known) = known.get(&value) {
+        if let Some(known) = known.get(value.borrow()) {
             return known.clone();
         }
-        let new = Arc::new(value);
+        let new: Arc<T> = value.into();
         known.insert(new.clone());
         new
     }
@@ -227,6 +232,8 @@ fn gather<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) 
         allowances: Table::new(),
         requests: Shared::new(),
         bases: Shared::new(),
+        regimes: Shared::new(),
+        terms: Shared::new(),
         hold_limit,
     };
     declared.transfers = top.table("transfers", "a transfer", |fields, id| transfers::transfer(fields, id, &declared));

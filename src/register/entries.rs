@@ -201,15 +201,15 @@ pub struct Transfer {
     /// What the controller is in this transfer.
     pub role: Option<Term>,
     /// All must pass.
-    pub regimes: Vec<Regime>,
+    pub regimes: Arc<[Regime]>,
     /// The article that it rests on in each regime.
     pub legal_basis: Arc<BTreeMap<Regime, Term>>,
     /// What it is for.
-    pub purposes: Vec<Term>,
+    pub purposes: Arc<[Term]>,
     /// What may be found in what is sent.
-    pub data_categories: Vec<Term>,
+    pub data_categories: Arc<[Term]>,
     /// Whom the data are about.
-    pub data_subjects: Vec<Term>,
+    pub data_subjects: Arc<[Term]>,
     /// Sensitive data (article 1 (3)) are covered by the filing.
     pub sensitive: bool,
     /// What was sent to the authority.
@@ -219,7 +219,7 @@ pub struct Transfer {
     /// How much and how often, all its sources together.
     pub limits: Limits,
     /// What protects the data.
-    pub measures: Vec<Term>,
+    pub measures: Arc<[Term]>,
     /// How long the controller keeps what it sent.
     pub retention_exporter: Option<Span>,
     /// How long the recipient keeps it.

@@ -1,11 +1,12 @@
 //! Reads what is permitted: transfers with their filing, requests and limits, and allowances.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::compile::Declared;
 use super::document::Scalar;
 use super::fault::{Problem, meant};
-use super::fields::{Fields, Read};
+use super::fields::{At, Fields, Read};
 use super::lint::Lint;
 use super::parties::{endpoint, mode, values};
 use super::scalar::{self, choice, term};
@@ -19,16 +20,16 @@ pub fn transfer(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) ->
     let from = from(fields, declared);
     let to = fields.required("to", declared.recipients.reference("recipient"));
     let role = fields.optional("role", term(TermKind::Role));
-    let regimes = values(fields.required_list("regimes", scalar::regime));
+    let regimes = declared.regimes.once(values(fields.required_list("regimes", scalar::regime)));
     let legal_basis = declared.bases.once(legal_basis(fields, &regimes));
-    let purposes = values(fields.required_list("purposes", term(TermKind::Purpose)));
-    let data_categories = values(fields.required_list("data_categories", term(TermKind::DataCategory)));
-    let data_subjects = values(fields.list("data_subjects", term(TermKind::DataSubject)));
+    let purposes = terms(declared, fields.required_list("purposes", term(TermKind::Purpose)));
+    let data_categories = terms(declared, fields.required_list("data_categories", term(TermKind::DataCategory)));
+    let data_subjects = terms(declared, fields.list("data_subjects", term(TermKind::DataSubject)));
     let sensitive = fields.or_default("sensitive", false, scalar::boolean);
     let filing = fields.map("filing", "a filing", filing);
     let requests = declared.requests.once(requests(fields));
     let limits = limits(fields, declared.hold_limit);
-    let measures = values(fields.list("measures", term(TermKind::Measure)));
+    let measures = terms(declared, fields.list("measures", term(TermKind::Measure)));
     let (retention_exporter, retention_recipient) = retention(fields);
     let onward = fields.optional("onward", scalar::text);
     let documents = fields.maps("documents", "a document", document);
@@ -65,6 +66,11 @@ pub fn transfer(fields: &mut Fields<'_>, id: Option<Id>, declared: &Declared) ->
         stamp,
         mode,
     })
+}
+
+/// Terms in their order, shared with whatever else has the same.
+fn terms(declared: &Declared, list: Vec<At<Term>>) -> Arc<[Term]> {
+    declared.terms.once(values(list))
 }
 
 /// An allowance.

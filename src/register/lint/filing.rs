@@ -16,7 +16,7 @@ const STALE: i32 = 180;
 pub(super) fn lint(linting: &Linting<'_>) {
     for (transfer, places) in linting.declared.transfers.entries() {
         if !linting.is_home(transfer.to.country) {
-            for regime in &transfer.regimes {
+            for regime in transfer.regimes.iter() {
                 papers(linting, transfer, places, *regime);
                 basis(linting, transfer, places, *regime);
             }

@@ -32,7 +32,7 @@ pub(super) fn lint(linting: &Linting<'_>) {
 const ENFORCED: &str = "dpv:EncryptionInTransfer";
 
 fn measures(linting: &Linting<'_>, transfer: &Transfer, places: &Places) {
-    for measure in &transfer.measures {
+    for measure in transfer.measures.iter() {
         if measure.as_str() != ENFORCED {
             let message = format!("{measure} is declared, and nothing in this build enforces it");
             linting.warn(places.of("measures"), Lint::MeasureNotEnforced, message, "see that it is met by other means");
