@@ -32,9 +32,12 @@ use crate::proxy::spool::{Budget, Spool};
 use crate::proxy::{Corridor, Limits, accept, stopped};
 use crate::record::{Lifecycle, Origin};
 use crate::register::compile::Compiled;
+use crate::reload::Files;
 use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
+use crate::users::Users;
+use crate::users::file::UsersFault;
 
 pub mod flows;
 pub mod listen;
@@ -109,6 +112,8 @@ pub enum StartFault {
     #[error("the listener `{name}` cannot speak TLS")]
     ListenerTls { name: String, source: ListenerFault },
     #[error(transparent)]
+    Users(#[from] UsersFault),
+    #[error(transparent)]
     Inherited(#[from] SocketFault),
     #[error("cannot make the spool folder `{}`", path.display())]
     Spool { path: PathBuf, source: io::Error },
@@ -134,6 +139,7 @@ pub struct Running {
     /// What was found when the log was opened.
     pub recovery: Recovery,
     corridor: Arc<Corridor>,
+    files: Files,
     stop: watch::Sender<bool>,
     halt: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -183,6 +189,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         ledger.replay(&register, past);
     }
     let metrics = Metrics::new();
+    let users = Users::load(settings.users.as_deref(), metrics.clone())?;
     metrics.register_loaded(&register, audit.clock().wall());
     metrics.remember(&recovery.history);
     let (stop, shutdown) = watch::channel(false);
@@ -211,6 +218,8 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         metrics,
         shutdown: shutdown.clone(),
         halt: halted,
+        users,
+        refused_files: ArcSwap::default(),
         audit: audit.clone(),
     });
     let version = register.version.clone();
@@ -228,6 +237,8 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     // What clients are told to use is a proxy in their settings' sense, wherever it stands in the list.
     let first = settings.listeners.iter().position(|listener| listener.entry == Entry::Forward).unwrap_or_default();
     let first = (proxies[first], settings.listeners[first].tls.is_some());
+    let secured = listening.listeners.iter().filter_map(|listener| listener.speaks.tls().cloned());
+    let files = Files::new(&corridor, secured.collect());
     let mut tasks: Vec<_> = listening
         .listeners
         .into_iter()
@@ -243,7 +254,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     tasks.push(tokio::spawn(keep_time(corridor.clone(), shutdown)));
     let drain = settings.limits.drain;
     let state = settings.state;
-    Ok(Running { proxies, admin, metrics, recovery, corridor, stop, halt, tasks, drain, state })
+    Ok(Running { proxies, admin, metrics, recovery, corridor, files, stop, halt, tasks, drain, state })
 }
 
 impl Running {
@@ -265,6 +276,11 @@ impl Running {
             }
         }));
         Ok(wished)
+    }
+
+    /// What is read again while the proxy runs, beside the register.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Stops accepting, gives open exchanges their time (`limits.drain`), cuts what is left, writes what is queued and a

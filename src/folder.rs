@@ -55,6 +55,12 @@ struct Mark {
 }
 
 impl Seen {
+    /// Looks at files one by one; one that is not there, or cannot be looked at, is left out.
+    pub fn of_files<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Seen {
+        let mark = |path: &Path| Some((path.to_owned(), Mark::of(&fs::metadata(path).ok()?)));
+        Seen(paths.into_iter().filter_map(mark).collect())
+    }
+
     /// Looks at a folder; `None` where it is missing.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 //! 5 ENTRY       main.rs  cli/
 //! 4 ASSEMBLY    app.rs  app/  reload.rs  reload/  demo/  admin/
 //! 3 DATA PATH   proxy/
-//! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  folder.rs  logging.rs  clock.rs  service.rs  descriptors.rs
+//! 2 ADAPTERS    upstream/  tls/  audit/  metrics/  users/  folder.rs  secret.rs  logging.rs  clock.rs  service.rs  descriptors.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
 //! 1 DECISION    config/  register/  policy/  record/  flow/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/
@@ -41,9 +41,11 @@ pub mod descriptors;
 pub mod folder;
 pub mod logging;
 pub mod metrics;
+pub mod secret;
 pub mod service;
 pub mod tls;
 pub mod upstream;
+pub mod users;
 
 // 3 DATA PATH
 pub mod proxy;

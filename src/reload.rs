@@ -18,9 +18,11 @@ use crate::register::Version;
 use crate::register::compile::{Circumstances, Compiled, compile_in};
 use crate::register::fault::{Fault, Faults, Text};
 
+mod files;
 mod origin;
 mod watch;
 
+pub use files::Files;
 pub use origin::asker;
 use origin::origin;
 pub use watch::Watch;

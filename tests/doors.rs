@@ -15,3 +15,5 @@ mod papers;
 #[path = "doors/sample.rs"]
 mod sample;
 mod support;
+#[path = "doors/users.rs"]
+mod users;

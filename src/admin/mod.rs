@@ -52,6 +52,10 @@ pub struct Readiness {
     /// How many faults they have, 0 where they could not be read; absent where none were refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register_faults: Option<u64>,
+    /// What else was refused when it was read again, so that something older is in use (`users`, `listener`); absent where
+    /// nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files_refused: Vec<&'static str>,
     /// Whether records can be written: `available`, or why not.
     pub record: String,
     /// Why not, in fixed words; absent when ready.
@@ -182,6 +186,7 @@ mod tests {
                 register: "00".to_owned(),
                 register_refused: false,
                 register_faults: None,
+                files_refused: Vec::new(),
                 record,
                 reason,
                 cause: None,

@@ -79,6 +79,7 @@ impl Status for Observed {
             register: self.corridor.register.load().version.0.to_string(),
             register_refused: refused.is_some(),
             register_faults: refused.map(|faults| *faults),
+            files_refused: self.corridor.refused_files.load().iter().map(|what| what.as_str()).collect(),
             record: describe(&health),
             reason: (!ready).then(|| "record-unavailable".to_owned()),
             cause: health.cause().map(|cause| cause.as_str().to_owned()),

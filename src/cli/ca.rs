@@ -11,7 +11,8 @@ use clap::Subcommand;
 use jiff::Timestamp;
 
 use crate::proxy::error::told;
-use crate::tls::{Authority, AuthorityFacts, AuthorityFault, private_key, rotation};
+use crate::secret;
+use crate::tls::{Authority, AuthorityFacts, AuthorityFault, rotation};
 use export::{Device, Export};
 
 mod export;
@@ -115,7 +116,7 @@ fn hint(fault: &AuthorityFault) -> &'static str {
 
 fn shown(folder: &Folder, authority: &Authority) -> String {
     let (certificate, key) = (folder.certificate(), folder.key());
-    let mode = private_key::mode(&key).map_or_else(|error| error.to_string(), |mode| format!("mode {mode:04o}"));
+    let mode = secret::mode(&key).map_or_else(|error| error.to_string(), |mode| format!("mode {mode:04o}"));
     let mut text = certificate_lines(authority.facts());
     line(&mut text, "certificate", &certificate.display());
     line(&mut text, "key", &format_args!("{} ({mode})", key.display()));

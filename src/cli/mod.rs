@@ -16,6 +16,7 @@ mod doctor;
 mod explain;
 mod flows;
 mod installation;
+mod passwd;
 mod probe;
 mod records;
 mod reload;
@@ -57,6 +58,7 @@ enum Command {
     Replay(replay::Arguments),
     Reload(reload::Arguments),
     Ca(ca::Arguments),
+    Passwd(passwd::Arguments),
     Doctor(doctor::Arguments),
     Probe(probe::Arguments),
     Schema(schema::Arguments),
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::main(arguments),
         Command::Reload(arguments) => reload::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
+        Command::Passwd(arguments) => passwd::main(arguments),
         Command::Doctor(arguments) => doctor::main(arguments),
         Command::Probe(arguments) => probe::main(arguments),
         Command::Schema(arguments) => schema::main(arguments),

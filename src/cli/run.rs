@@ -45,7 +45,7 @@ pub struct Arguments {
     /// from systemd, else not at all]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
-    /// Do not watch the policy folder: changed files wait for SIGHUP
+    /// Do not watch the policy folder, the users file and the files of listeners: changed files wait for SIGHUP
     #[arg(long)]
     no_watch: bool,
 }
@@ -156,15 +156,20 @@ async fn run(
     service::ready(&summary.status(&running));
     let beat = tokio::spawn(service::beat());
     let counting = tokio::spawn(repetition.clone().tell_each_minute());
+    let is_watching = watch.is_some();
     loop {
         let wanted = tokio::select! {
             wanted = signals.wanted() => wanted,
-            () = changed(&mut watch, &reloader) => Wanted::Reload(None),
-            Some(wish) = wished.recv() => Wanted::Reload(Some(wish)),
+            () = changed(&mut watch, &reloader) => Wanted::Policies,
+            Some(wish) = wished.recv() => Wanted::Everything(Some(wish)),
+            // Ends with the loop, and until then reads by itself.
+            () = running.files().keep_fresh(running.corridor()), if is_watching => continue,
         };
         match wanted {
             Wanted::Stop => break,
-            Wanted::Reload(wish) => {
+            Wanted::Policies => drop(read_again(&running, &reloader, None).await),
+            Wanted::Everything(wish) => {
+                running.files().reload(running.corridor()).await;
                 let (by, answer) = wish.map(|Wish { by, answer }| (by, answer)).unzip();
                 let reloaded = read_again(&running, &reloader, by).await;
                 // Whoever asked may have left meanwhile.
@@ -222,8 +227,11 @@ async fn read_again(running: &Running, reloader: &Reloader, by: Option<Asker>) -
 /// What a signal, the watch or the control socket asks for.
 enum Wanted {
     Stop,
-    /// With whom to answer, where it was asked for through the control socket.
-    Reload(Option<Wish>),
+    /// The policy files, because they changed.
+    Policies,
+    /// The policy files and all others that are read again; with whom to answer, where it was asked for through the
+    /// control socket.
+    Everything(Option<Wish>),
 }
 
 /// SIGTERM and SIGINT, which mean the same, and SIGHUP.
@@ -245,7 +253,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wanted::Stop,
             _ = self.interrupt.recv() => Wanted::Stop,
-            _ = self.hangup.recv() => Wanted::Reload(None),
+            _ = self.hangup.recv() => Wanted::Everything(None),
         }
     }
 

@@ -47,6 +47,7 @@ fn settings(node: &Node, collector: &Collector<'_>) -> (Settings, Option<Places>
             .map("admin", "the admin listener", |fields| listeners::admin(fields, &mut taken))
             .unwrap_or(default.admin),
         metrics: fields.map("metrics", "the metrics listener", |fields| listeners::metrics(fields, &mut taken)),
+        users: fields.optional("users", path),
         interception: fields
             .map("interception", "the interception authority", interception)
             .unwrap_or(default.interception),
@@ -58,7 +59,6 @@ fn settings(node: &Node, collector: &Collector<'_>) -> (Settings, Option<Places>
         spool: fields.map("spool", "the spool", spool).unwrap_or(default.spool),
         log: fields.map("log", "the log of operation", log).unwrap_or(default.log),
     };
-    fields.not_built("users", "sources are known by network and client certificate so far");
     taken.check_defaults(&fields, &settings);
     let (_, places) = fields.close();
     (settings, Some(places))

@@ -43,6 +43,9 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// A listener for `/metrics`, `/healthz` and `/readyz` alone, so that Prometheus need not reach the admin listener.
     pub metrics: Option<SocketAddr>,
+    /// Users with the hashes of their passwords, as `tasrih passwd` writes them, mode 0600. None: nobody is asked for a
+    /// password, and a source with `user` never matches.
+    pub users: Option<PathBuf>,
     /// The organisation's own authority.
     pub interception: Interception,
     /// The way to recipients.
@@ -274,6 +277,7 @@ impl Default for Settings {
             }],
             admin: loopback(9180),
             metrics: None,
+            users: None,
             interception: Interception::default(),
             upstream: Upstream::default(),
             internal_destinations: Vec::new(),

@@ -1,6 +1,6 @@
 //! Which addresses may be dialled.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnetwork::IpNetwork;
 
@@ -67,6 +67,18 @@ fn seen_through(address: IpAddr) -> Vec<IpAddr> {
         IpAddr::V6(address) => embedded(address).map(IpAddr::V4).collect(),
     };
     std::iter::once(address).chain(inner).collect()
+}
+
+/// The addresses that one machine may have, as one of them: an IPv4 address, or the /64 of an IPv6 address, of which every
+/// machine has a whole one to choose from. What is counted by address is counted by this.
+pub fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        four => four,
+    }
 }
 
 #[cfg(test)]

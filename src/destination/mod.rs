@@ -21,7 +21,7 @@ pub mod host;
 pub mod path;
 pub mod pattern;
 
-pub use address::AddressRules;
+pub use address::{AddressRules, neighbourhood};
 pub use authority::Authority;
 pub use class::{AddressClass, classify};
 pub use fault::HostFault;

@@ -5,6 +5,7 @@
 //! `declared` keeps those that follow from the register, [`reference`] writes the table of all of them. prometheus is
 //! named in this folder only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,32 @@ pub enum AcceptFault {
 pub enum Unserved {
     /// Its address has as many as it may.
     PerSource,
+}
+
+/// What became of a user's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Computed, and right.
+    Right,
+    /// Computed, and wrong; or there is no such user, which takes as long.
+    Wrong,
+    /// Right a while ago: nothing was computed.
+    Remembered,
+    /// The same was being computed for somebody else.
+    Joined,
+    /// Not looked at: the address has sent too many wrong ones.
+    Throttled,
+    /// Not looked at: too many wait to be computed.
+    Busy,
+}
+
+/// What is read again while the proxy runs, beside the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reread {
+    /// The users file.
+    Users,
+    /// The certificate of a listener, with who vouches for its clients and what was revoked.
+    Listener,
 }
 
 /// What has a bound: each is shown with its limit beside it.
@@ -226,6 +253,39 @@ impl Metrics {
         self.0.reload_refused.set((!is_taken).into());
     }
 
+    /// Credentials were looked at, or were not.
+    pub fn credentials_checked(&self, result: Checked) {
+        self.0.credential_checks.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// So many users can be proven.
+    pub fn set_users(&self, users: u64) {
+        self.0.users.set(signed(users));
+    }
+
+    /// Files were read again while the proxy ran. What is refused leaves in use what was there before.
+    pub fn reread(&self, what: Reread, is_taken: bool) {
+        let result = if is_taken { "taken" } else { "refused" };
+        self.0.file_reloads.with_label_values(&[what.as_str(), result]).inc();
+    }
+
+    /// Of what the files were refused, so that what is in use is older.
+    pub fn set_reread_refused(&self, refused: &BTreeSet<Reread>) {
+        for what in Reread::ALL {
+            self.0.file_reload_refused.with_label_values(&[what.as_str()]).set(refused.contains(&what).into());
+        }
+    }
+
+    /// When the next list of revoked client certificates was promised, of several the earliest; nothing where no
+    /// listener has a list, or it promises none.
+    pub fn set_next_revocations(&self, unix_seconds: Option<i64>) {
+        match unix_seconds {
+            Some(promised) => self.0.next_revocations.with_label_values::<&str>(&[]).set(promised),
+            // There is nothing to remove where there never was one.
+            None => drop(self.0.next_revocations.remove_label_values::<&str>(&[])),
+        }
+    }
+
     /// Free bytes on the file system of the state folder that decisions leave alone.
     pub fn set_record_reserve(&self, reserve: u64) {
         self.0.record_reserve.set(signed(reserve));
@@ -325,6 +385,34 @@ impl AcceptFault {
             AcceptFault::Memory => "memory",
             AcceptFault::ClientGone => "client-gone",
             AcceptFault::Other => "other",
+        }
+    }
+}
+
+impl Checked {
+    const ALL: [Checked; 6] =
+        [Checked::Right, Checked::Wrong, Checked::Remembered, Checked::Joined, Checked::Throttled, Checked::Busy];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Checked::Right => "right",
+            Checked::Wrong => "wrong",
+            Checked::Remembered => "remembered",
+            Checked::Joined => "joined",
+            Checked::Throttled => "throttled",
+            Checked::Busy => "busy",
+        }
+    }
+}
+
+impl Reread {
+    const ALL: [Reread; 2] = [Reread::Users, Reread::Listener];
+
+    /// The word in metrics and on the page of readiness.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reread::Users => "users",
+            Reread::Listener => "listener",
         }
     }
 }

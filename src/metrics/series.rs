@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use super::recipients::Shown;
-use super::{AcceptFault, Carriage, Direction, Side, Unserved};
+use super::{AcceptFault, Carriage, Checked, Direction, Reread, Side, Unserved};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
@@ -76,6 +76,11 @@ pub(super) struct Series {
     pub(super) handshake: HistogramVec,
     pub(super) handshake_failures: IntCounterVec,
     pub(super) client_distrust: IntCounterVec,
+    pub(super) credential_checks: IntCounterVec,
+    pub(super) users: IntGauge,
+    pub(super) file_reloads: IntCounterVec,
+    pub(super) file_reload_refused: IntGaugeVec,
+    pub(super) next_revocations: IntGaugeVec,
     pub(super) leaves: IntGauge,
     pub(super) leaves_limit: IntGauge,
     pub(super) idle_connections: IntGauge,
@@ -194,6 +199,27 @@ impl Series {
                 "client_distrust_total",
                 "Handshakes that a client refused because it does not trust the interception authority, by source.",
                 &["source"],
+            ),
+            credential_checks: make.counters(
+                "credential_checks_total",
+                "Credentials of users: `right` and `wrong` were computed with Argon2, `remembered` and `joined` were not; `throttled` (too many wrong ones) and `busy` were not looked at.",
+                &["result"],
+            ),
+            users: make.gauge("users", "Users of the users file in use."),
+            file_reloads: make.counters(
+                "file_reloads_total",
+                "Files read again while the proxy ran, by what they hold: taken, or refused because of a fault.",
+                &["file", "result"],
+            ),
+            file_reload_refused: make.gauges(
+                "file_reload_refused",
+                "1 while these files are not what is in use, because they were refused when they were read last.",
+                &["file"],
+            ),
+            next_revocations: make.gauges(
+                "listener_next_revocations_timestamp_seconds",
+                "When the next list of revoked client certificates was promised, of several lists the earliest; none without a list.",
+                &[],
             ),
             leaves: make.gauge("leaf_cache_entries", "Leaf certificates kept by the interception authority."),
             leaves_limit: make.gauge("leaf_cache_limit", "Most leaf certificates kept."),
@@ -343,6 +369,11 @@ impl Series {
         }
         AcceptFault::ALL.iter().for_each(|kind| drop(self.accept_failures.with_label_values(&[kind.as_str()])));
         Unserved::ALL.iter().for_each(|cause| drop(self.connections_refused.with_label_values(&[cause.as_str()])));
+        Checked::ALL.iter().for_each(|result| drop(self.credential_checks.with_label_values(&[result.as_str()])));
+        for file in Reread::ALL {
+            self.file_reload_refused.with_label_values(&[file.as_str()]);
+            RELOADS.iter().for_each(|result| drop(self.file_reloads.with_label_values(&[file.as_str(), result])));
+        }
         for side in Side::ALL {
             self.handshake.with_label_values(&[side.as_str()]);
             self.handshake_failures.with_label_values(&[side.as_str()]);

@@ -22,6 +22,7 @@ mod candidate;
 pub mod cases;
 mod connection;
 mod content;
+pub mod credentials;
 mod decision;
 pub mod dry;
 mod facts;

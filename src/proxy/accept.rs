@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::proofs::Proofs;
 use super::request::{Door, Place};
 use super::{Corridor, StopSignal, server, socks, stopped};
 use crate::descriptors;
@@ -42,6 +43,14 @@ pub enum Speaks {
 }
 
 impl Speaks {
+    /// Whose files are read again.
+    pub fn tls(&self) -> Option<&Arc<ProxyAcceptor>> {
+        match self {
+            Speaks::HttpOverTls(tls) => Some(tls),
+            Speaks::Http | Speaks::Socks5 => None,
+        }
+    }
+
     fn entry(&self) -> EntryPoint {
         match self {
             Speaks::Http => EntryPoint::Forward,
@@ -96,14 +105,8 @@ async fn let_in(
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
     let entry = listening.speaks.entry();
-    let (connection, certificate) = (connection_name(), Arc::default());
-    begin(
-        corridor,
-        Door { entry, peer, proxy, certificate, connection, outer: None, place },
-        listening,
-        stream,
-        shutdown,
-    );
+    let (connection, proofs) = (connection_name(), Proofs::default());
+    begin(corridor, Door { entry, peer, proxy, proofs, connection, outer: None, place }, listening, stream, shutdown);
     Some(())
 }
 

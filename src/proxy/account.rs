@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Corridor;
+use super::proofs::Proofs;
 use super::request::{Asked, Door};
 use crate::destination::Destination;
 use crate::inspect::Findings;
@@ -21,6 +22,7 @@ use crate::register::{Id, Mode, Register};
 pub struct Account {
     register: Arc<Register>,
     peer: Peer,
+    proofs: Proofs,
     exchange: Exchange,
     verified: Vec<Verified>,
     body: Option<BodyShown>,
@@ -39,7 +41,7 @@ impl Account {
             peer: door.peer,
             proxy: door.proxy,
             source: register.identify(&peer).map(|source| source.id.clone()),
-            user: None,
+            user: peer.user.clone(),
             destination: door.outer.clone(),
             request: None,
             register_version: register.version.clone(),
@@ -48,7 +50,8 @@ impl Account {
             tls: None,
             client_alert: None,
         };
-        Account { register, peer, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
+        let proofs = door.proofs.clone();
+        Account { register, peer, proofs, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
     }
 
     /// The register that this exchange is decided on.
@@ -61,6 +64,18 @@ impl Account {
         self.exchange.source = register.identify(&self.peer).map(|source| source.id.clone());
         self.exchange.register_version = register.version.clone();
         self.register = register;
+    }
+
+    /// Notes that more is known of who sends.
+    pub fn proved(&mut self, door: &Door) {
+        (self.peer, self.proofs) = (door.peer(), door.proofs.clone());
+        self.exchange.user.clone_from(&self.peer.user);
+        self.exchange.source = self.register.identify(&self.peer).map(|source| source.id.clone());
+    }
+
+    /// What the sender has proved beside its address.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// The exchange, as decision and outcome show it.

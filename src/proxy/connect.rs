@@ -9,11 +9,13 @@ use http::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use super::Corridor;
+use super::credentials::Given;
 use super::guard::Guard;
 use super::opening::{self, Opening};
 use super::reply::{self, ReplyBody};
 use super::request::{self, Door};
 use super::upload::Upload;
+
 use crate::policy::{Denial, EntryPoint, Reason, Stage};
 
 /// An answer that is still to come. Named, because an intercepted connection leads back to this room.
@@ -29,9 +31,9 @@ async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<U
     let (parts, body) = request.into_parts();
     // Over TLS the listener's entry point stays: what it proves is the same for a request and for a CONNECT.
     let entry = if door.entry == EntryPoint::Forward { EntryPoint::Connect } else { door.entry };
-    let door = Door { entry, ..(*door).clone() };
+    let mut door = Door { entry, ..(*door).clone() };
     let mut guard = Guard::begin(&corridor, &door);
-    match judge(&corridor, &door, &parts, &body, &mut guard).await {
+    match judge(&corridor, &mut door, &parts, &body, &mut guard).await {
         Ok(opening) => {
             super::spawn(corridor.halt.clone(), async move {
                 let Ok(upgraded) = upgrade.await else { return };
@@ -58,7 +60,7 @@ async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, mut request: Request<U
 
 async fn judge(
     corridor: &Corridor,
-    door: &Door,
+    door: &mut Door,
     parts: &Parts,
     body: &Upload,
     guard: &mut Guard,
@@ -69,5 +71,5 @@ async fn judge(
             .with_detail("a CONNECT may not stand inside another one"));
     }
     let (host, port) = request::read_connect(parts, body, &corridor.pseudonym)?;
-    opening::admit(corridor, door, host, port, guard).await
+    opening::admit(corridor, door, host, port, Given::by(&parts.headers), guard).await
 }

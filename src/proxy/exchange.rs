@@ -8,11 +8,12 @@ use http::{Request, Response};
 use tokio::time::sleep;
 
 use super::body::{self, Beyond, HoldFault};
+use super::credentials::Given;
 use super::guard::{Guard, JUDGED_AGAIN};
 use super::reply::ReplyBody;
 use super::request::{self, Asked, Door};
 use super::upload::Upload;
-use super::{Corridor, forward};
+use super::{Corridor, credentials, forward};
 use crate::inspect;
 use crate::metrics::Side;
 use crate::policy::{self, BodyFacts, Connected, Denial, Permit, Pinned, Stage, Verdict};
@@ -23,7 +24,7 @@ use crate::upstream::Connection;
 pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
     let (parts, body) = request.into_parts();
     let mut guard = Guard::begin(&corridor, &door);
-    match pass(&corridor, &door, &parts, body, &mut guard).await {
+    match pass(&corridor, Arc::unwrap_or_clone(door), &parts, body, &mut guard).await {
         Ok(response) => response,
         Err(denial) => guard.refuse(denial, &parts.headers).await,
     }
@@ -32,17 +33,18 @@ pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request
 /// The corridor. A refusal at any stage ends it; what was let through is closed by the guard that the response carries.
 async fn pass(
     corridor: &Arc<Corridor>,
-    door: &Door,
+    mut door: Door,
     parts: &Parts,
     body: Upload,
     guard: &mut Guard,
 ) -> Result<Response<ReplyBody>, Denial> {
     // receive, address: one value, whatever the entry point
-    let asked = request::read(door, parts, &body, &corridor.pseudonym, corridor.audit.body_digest_key())?;
+    let asked = request::read(&door, parts, &body, &corridor.pseudonym, corridor.audit.body_digest_key())?;
     guard.account.asks(&asked);
-    corridor.has_turn(door)?;
+    corridor.has_turn(&door)?;
     // identify, admit: the head alone
-    let permit = admit(corridor, door, &asked, guard)?;
+    credentials::identify(corridor, &mut door, Given::by(&parts.headers), guard).await?;
+    let permit = admit(corridor, &door, &asked, guard)?;
     // resolve, pin: the name, once
     let pinned = resolve(corridor, permit, guard).await?;
     // connect: that address and no other
@@ -115,6 +117,9 @@ fn judge(corridor: &Corridor, connected: Connected, facts: BodyFacts) -> Result<
 async fn refused_meanwhile(corridor: &Corridor, connected: &Connected, guard: &mut Guard) -> Denial {
     loop {
         sleep(JUDGED_AGAIN).await;
+        if let Err(lost) = guard.account.proofs().check(&corridor.users) {
+            return lost.into();
+        }
         let register = corridor.register.load_full();
         if let Err(denial) = connected.recheck(&register, &corridor.addresses, corridor.now()) {
             guard.account.decided_on(register);

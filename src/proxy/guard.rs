@@ -123,6 +123,9 @@ impl Guard {
             Err(unavailable) => return Err(verdict.denial(record_unavailable(unavailable.to_string()))),
         };
         let mut verdict = self.on_register_in_force(verdict)?;
+        if let Err(lost) = self.account.proofs().check(&self.corridor.users) {
+            return Err(verdict.denial(lost.into()));
+        }
         // The body may have taken long: what was valid at its head may not be any more.
         if let Err(end) = verdict.recheck(self.register(), self.corridor.now()) {
             return Err(verdict.denial(Denial::new(reason_of(end), Stage::Record)));
@@ -184,7 +187,8 @@ impl Guard {
     /// Ends when the exchange may not go on: the proxy stops, its longest time is over, or it is judged again, as each
     /// second, and an order or the end of a validity cuts it (DESIGN §5 "Clock").
     pub fn cut(&self) -> impl Future<Output = End> + Send + use<> {
-        let (verdict, corridor) = (self.verdict().cloned(), self.corridor.clone());
+        let (verdict, corridor, proofs) =
+            (self.verdict().cloned(), self.corridor.clone(), self.account.proofs().clone());
         // A tunnel has the time that its declaration gives it.
         let is_request = self.account.exchange().request.is_some();
         let until = (self.began + corridor.limits.longest_exchange).into();
@@ -196,6 +200,10 @@ impl Guard {
                     () = sleep(JUDGED_AGAIN) => {}
                     () = stopped(&mut halt) => return End::Shutdown,
                     () = sleep_until(until), if is_request => return End::CutLimit,
+                }
+                // Who asks is not who was let in any more: the register has nothing for whoever it is now.
+                if proofs.check(&corridor.users).is_err() {
+                    return End::CutRegister;
                 }
                 if let Err(end) = verdict.recheck(&corridor.register.load(), corridor.now()) {
                     return end;

@@ -5,6 +5,7 @@
 //! through, goes down the one corridor of [`exchange`]. [`guard`] sees to it that each ends on record. Nothing here
 //! decides: that is `policy/`; nothing here writes records: that is `audit/`.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,17 +18,19 @@ use crate::audit::Audit;
 use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
 use crate::flow::{Sighting, Watched};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reread};
 use crate::policy::{Denial, Head, Ledger, Peer, Reason, Request, Stage};
 use crate::register::Register;
 use crate::tls::Authority;
 use crate::upstream::{Dialer, Resolve, ResolveFault};
+use crate::users::Users;
 
 pub mod accept;
 pub mod account;
 pub mod body;
 pub mod connect;
 pub mod counted;
+pub mod credentials;
 pub mod error;
 pub mod exchange;
 pub mod forward;
@@ -38,6 +41,7 @@ pub mod opening;
 pub mod pace;
 pub mod page;
 pub mod progress;
+pub mod proofs;
 pub mod reply;
 pub mod request;
 pub mod server;
@@ -62,6 +66,8 @@ pub struct Corridor {
     pub register: ArcSwap<Register>,
     /// How many faults the policy files had that were refused last; none where they are in force.
     pub refused: ArcSwapOption<u64>,
+    /// What else was read again and refused, so that something older is in use.
+    pub refused_files: ArcSwap<BTreeSet<Reread>>,
     /// The counters of the limits. Held for the length of one decision, never across an await.
     pub ledger: Mutex<Ledger>,
     /// Where decisions go before anything leaves.
@@ -82,6 +88,8 @@ pub struct Corridor {
     pub connections: Arc<Semaphore>,
     /// What each peer address has of them, and how often it may ask.
     pub sources: Arc<Sources>,
+    /// Who can be known by a password.
+    pub users: Users,
     /// Of which connections must leave some over.
     pub descriptors: Descriptors,
     /// What recurs. Held for the length of one sighting, never across an await.
@@ -208,6 +216,7 @@ async fn halted(halt: &mut StopSignal) {
 impl Door {
     /// Who sends, by every proof that this listener has.
     pub fn peer(&self) -> Peer {
-        Peer { certificate: self.certificate.to_vec(), ..Peer::at(self.peer.ip()) }
+        let (certificate, user) = (self.proofs.names().to_vec(), self.proofs.user().map(str::to_owned));
+        Peer { certificate, user, ..Peer::at(self.peer.ip()) }
     }
 }

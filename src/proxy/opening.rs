@@ -13,6 +13,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
+use super::credentials::{self, Given};
 use super::guard::Guard;
 use super::reply;
 use super::request::Door;
@@ -45,19 +46,22 @@ enum Course {
     Plain,
 }
 
-/// Judges what may go over a connection to this host and port, as far as that can be judged without its bytes.
+/// Judges who asks, and what may go over a connection to this host and port, as far as that can be judged without its
+/// bytes.
 ///
 /// # Errors
 /// The denial, before anything is answered.
 pub async fn admit(
     corridor: &Corridor,
-    door: &Door,
+    door: &mut Door,
     host: Host,
     port: u16,
+    given: Given,
     guard: &mut Guard,
 ) -> Result<Opening, Denial> {
     guard.account.destined(&Destination { scheme: Scheme::Https, host: host.clone(), port });
     corridor.has_turn(door)?;
+    credentials::identify(corridor, door, given, guard).await?;
     let (destination, carriage) = choose(corridor, door, &host, port, guard)?;
     let course = match (destination.scheme, carriage) {
         (Scheme::Http, _) => Course::Plain,

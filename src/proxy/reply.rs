@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use uuid::Uuid;
 
+use super::credentials::CHALLENGE;
 use super::page::{self, Refusal};
 use crate::policy::{Language, Reason};
 
@@ -39,6 +40,9 @@ pub fn refusal(refusal: &Refusal<'_>, pseudonym: &str, request: &HeaderMap) -> R
     }
     if let Some(wait) = denial.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+    if denial.status == 407 {
+        headers.insert(header::PROXY_AUTHENTICATE, CHALLENGE);
     }
     if ends_connection(denial.reason) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

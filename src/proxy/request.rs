@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::Malformed;
 use super::headers;
+use super::proofs::Proofs;
 use super::sources::Presence;
 use crate::audit::DigestKey;
 use crate::destination::{Authority, Destination, Host, RequestPath, Scheme};
@@ -30,8 +31,8 @@ pub struct Door {
     pub peer: SocketAddr,
     /// Our own end of it.
     pub proxy: SocketAddr,
-    /// Names of the client's verified certificate; none where none was asked for or shown.
-    pub certificate: Arc<[String]>,
+    /// What it has proved beside its address.
+    pub proofs: Proofs,
     /// Names the connection in records.
     pub connection: String,
     /// Inside a connection that was asked for: where that one goes.

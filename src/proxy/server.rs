@@ -50,8 +50,8 @@ pub async fn client_over_tls(
     };
     drop(timed);
     let why = match accepted {
-        Ok(Ok((stream, names))) => {
-            door.certificate = names.into();
+        Ok(Ok((stream, certificate))) => {
+            door.proofs.certificate = certificate.map(Arc::new);
             return client(corridor, door, stream, shutdown).await;
         }
         Ok(Err(fault)) => fault.word(),
@@ -93,6 +93,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requests = Arc::new(AtomicU64::new(0));
+    let proofs = door.proofs.clone();
     let (stream, turns) = Counted::new(stream, patience(&corridor.limits));
     let service = {
         let (corridor, requests, turns) = (corridor.clone(), requests.clone(), turns.clone());
@@ -106,6 +107,11 @@ where
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
+        // What was asked for already is ended by its guard, each with its record.
+        () = proofs.certificate_lost() => {
+            served.as_mut().graceful_shutdown();
+            served.as_mut().await
+        }
         () = stopped(&mut shutdown) => {
             tokio::select! {
                 ended = served.as_mut() => ended,

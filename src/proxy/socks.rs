@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
+use super::credentials::Given;
 use super::error::Malformed;
 use super::guard::Guard;
 use super::opening::{self, Stream};
@@ -37,7 +38,7 @@ const LINGER_TIME: Duration = Duration::from_millis(500);
 const LINGER_BYTES: u64 = 64 << 10;
 
 /// Serves a client's connection to its end.
-pub async fn client(corridor: Arc<Corridor>, door: Door, mut stream: impl Stream, mut shutdown: StopSignal) {
+pub async fn client(corridor: Arc<Corridor>, mut door: Door, mut stream: impl Stream, mut shutdown: StopSignal) {
     let negotiated = tokio::select! {
         negotiated = negotiate(&mut stream, corridor.limits.header_time) => negotiated,
         // A client that has asked for nothing yet is not waited for longer than one that has sent no request.
@@ -56,7 +57,7 @@ pub async fn client(corridor: Arc<Corridor>, door: Door, mut stream: impl Stream
             return end(stream, answer).await;
         }
     };
-    match opening::admit(&corridor, &door, host, port, &mut guard).await {
+    match opening::admit(&corridor, &mut door, host, port, Given::Nothing, &mut guard).await {
         Ok(opening) => {
             // A client that is gone is found by whoever reads from it.
             let _ = stream.write_all(&Answer::Succeeded.bytes()).await;

@@ -4,10 +4,12 @@
 //! a whole one to choose from. Nothing is kept of an address that is gone and owes no time.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::destination::neighbourhood;
 
 /// What may be asked at once after a rest, as the time in which it may be asked evenly.
 const BURST: Duration = Duration::from_secs(1);
@@ -48,7 +50,7 @@ impl Sources {
 
     /// A connection comes in; `None` where its address has as many as it may.
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Presence> {
-        let (key, now) = (key_of(peer), Instant::now());
+        let (key, now) = (neighbourhood(peer), Instant::now());
         let mut kept = self.lock();
         if kept.len() >= self.most && !kept.contains_key(&key) {
             kept.retain(|_, kept| kept.open > 0 || kept.even > now);
@@ -77,7 +79,7 @@ impl Sources {
         let step = Duration::from_secs(1) / requests.get();
         let mut kept = self.lock();
         // Whoever asks has a connection open, and so an entry.
-        let Some(kept) = kept.get_mut(&key_of(peer)) else { return Ok(()) };
+        let Some(kept) = kept.get_mut(&neighbourhood(peer)) else { return Ok(()) };
         let next = kept.even.max(now) + step;
         match next.saturating_duration_since(now + BURST) {
             Duration::ZERO => {
@@ -121,16 +123,6 @@ impl Sources {
 impl Drop for Presence {
     fn drop(&mut self) {
         self.sources.leave(self.key);
-    }
-}
-
-fn key_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(six) => {
-            let [a, b, c, d, ..] = six.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        four => four,
     }
 }
 

@@ -231,6 +231,8 @@ impl<const N: usize> Grouped<N> {
 pub(super) struct Proofs {
     pub networks: Networks,
     users: HashMap<String, Vec<u32>>,
+    /// Those that want a user and have no networks.
+    pub wanting_anywhere: Vec<u32>,
     /// By the name in lower case.
     certificates: HashMap<String, Vec<u32>>,
 }
@@ -246,7 +248,10 @@ impl Proofs {
                 (None, None) => {}
             }
         }
-        Proofs { networks: Networks::of(sources), users, certificates }
+        let anywhere = |source: &Source| source.user.is_some() && source.networks.is_empty();
+        let wanting_anywhere =
+            sources.iter().zip(0..).filter(|(source, _)| anywhere(source)).map(|(_, position)| position).collect();
+        Proofs { networks: Networks::of(sources), users, wanting_anywhere, certificates }
     }
 
     /// The sources that want this user, or no user and one of these certificates. Each once, in no order.

@@ -25,6 +25,8 @@ pub(super) struct Networks {
     owners: Grouped<1>,
     /// By network: the sources that have it and want no other proof.
     content: Grouped<1>,
+    /// By network: the sources that have it and want a user.
+    wanting: Grouped<1>,
 }
 
 #[derive(Debug)]
@@ -40,24 +42,33 @@ impl Networks {
         ranges.sort_unstable_by_key(|range| (range.ip(), range.prefix()));
         ranges.dedup();
         let numbers: HashMap<IpNetwork, u32> = ranges.iter().copied().zip(0..).collect();
-        let (mut owners, mut content) = (Vec::new(), Vec::new());
+        let (mut owners, mut content, mut wanting) = (Vec::new(), Vec::new(), Vec::new());
         for (source, owner) in sources.iter().zip(0..) {
             for number in source.networks.iter().filter_map(|range| numbers.get(range)) {
                 owners.push((*number, [owner]));
                 if source.client_certificate.is_none() && source.user.is_none() {
                     content.push((*number, [owner]));
                 }
+                if source.user.is_some() {
+                    wanting.push((*number, [owner]));
+                }
             }
         }
-        let (owners, content) = (Grouped::of(ranges.len(), owners), Grouped::of(ranges.len(), content));
+        let group = |rows| Grouped::of(ranges.len(), rows);
+        let (owners, content, wanting) = (group(owners), group(content), group(wanting));
         let firsts = Firsts::of(&ranges);
-        Networks { networks: nested(ranges), firsts, owners, content }
+        Networks { networks: nested(ranges), firsts, owners, content, wanting }
     }
 
     /// The longest network at `address` that a source has with no other proof, and all the sources that have it so.
     pub fn content_at(&self, address: IpAddr) -> Option<(u8, &[[u32; 1]])> {
         let owned = self.holding(address).map(|number| (self.prefix(number), self.content.of_key(number)));
         owned.into_iter().find(|(_, owners)| !owners.is_empty())
+    }
+
+    /// The sources that are at an address and want a user. A source comes once for each of its networks there.
+    pub fn wanting_at(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        self.holding(address).flat_map(|number| self.wanting.of_key(number)).map(|[source]| *source)
     }
 
     /// The prefix of the longest network of `source` that holds `address`.

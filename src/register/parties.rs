@@ -92,11 +92,6 @@ pub fn source(fields: &mut Fields<'_>, id: Option<Id>) -> Option<Source> {
     // Networks that could not be read would leave a source that matches more than was written.
     let unproved =
         networks.is_empty() && (places.written("networks").is_some() || client_certificate.is_none() && user.is_none());
-    if let Some(place) = places.written("user") {
-        let problem = Problem::new("`user` is proved on no listener of this build: the source never matches");
-        let hint = "know the source by `networks` or `client_certificate` until then";
-        fields.collector().lint(place, Lint::NotBuilt, problem.hint(hint));
-    }
     if unproved {
         return None;
     }

@@ -54,6 +54,19 @@ impl Register {
     }
 }
 
+impl Register {
+    /// Whether some source has every proof that this peer gives, and wants a user beside: then a user's name and password
+    /// may make this peer that source.
+    pub fn wants_user(&self, address: IpAddr, certificate: &[String]) -> bool {
+        let proofs = &self.index.proofs;
+        let at_address = proofs.networks.wanting_at(address.to_canonical());
+        proofs.wanting_anywhere.iter().copied().chain(at_address).any(|source| {
+            let wanted = self.sources[source as usize].client_certificate.as_ref();
+            wanted.is_none_or(|wanted| certificate.iter().any(|name| name.eq_ignore_ascii_case(wanted)))
+        })
+    }
+}
+
 /// How a source is proved; `None` where something that is written does not match. `longest` is the prefix of its longest
 /// network at the peer's address.
 fn prove(

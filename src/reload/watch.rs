@@ -15,7 +15,7 @@ use crate::folder::Seen;
 use crate::proxy::error::told;
 
 /// How often the folder is looked at.
-const EACH: Duration = Duration::from_millis(250);
+pub(super) const EACH: Duration = Duration::from_millis(250);
 /// How long nothing may have changed before the files are read.
 const REST: Duration = Duration::from_millis(500);
 /// How long changes are waited out; then the files are read as they are.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Looks at the folder of a [`Reloader`].
 pub struct Watch {
     folder: PathBuf,
-    unsettled: Option<Unsettled>,
+    unsettled: Option<Unsettled<Seen>>,
     /// What keeps the folder from being looked at, so that it is told once.
     blind: Option<String>,
 }
@@ -74,15 +74,15 @@ impl Watch {
 }
 
 /// Files that changed, and may still be changing.
-struct Unsettled {
+pub(super) struct Unsettled<S> {
     begun: Instant,
     moved: Instant,
-    seen: Seen,
+    seen: S,
 }
 
-impl Unsettled {
+impl<S: Clone + PartialEq> Unsettled<S> {
     /// Takes note of what is seen now; whether that has been so for long enough, or has changed for too long.
-    fn is_over(unsettled: &mut Option<Unsettled>, seen: Seen, now: Instant) -> bool {
+    pub(super) fn is_over(unsettled: &mut Option<Unsettled<S>>, seen: S, now: Instant) -> bool {
         let current = unsettled.get_or_insert_with(|| Unsettled { begun: now, moved: now, seen: seen.clone() });
         if current.seen != seen {
             (current.seen, current.moved) = (seen, now);

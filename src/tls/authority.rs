@@ -27,10 +27,10 @@ use super::bundle::{AuthorityFacts, Bundle, pem};
 use super::client_hello::{self, ClientHelloFacts, Replayed};
 use super::fault::{AcceptFault, AuthorityFault};
 use super::issue::{self, IssueFault, Validity};
-use super::private_key;
 use super::{ACCESS_DENIED, HTTP_1_1, PROTOCOL_VERSION, VERSIONS, provider};
 use crate::destination::{Authority as HostAndPort, Host};
 use crate::policy::TlsVersion;
+use crate::secret::{self, Secret};
 
 /// Days that the authority's own certificate is valid.
 pub(super) const AUTHORITY_DAYS: u32 = 3650;
@@ -99,7 +99,7 @@ impl Authority {
                 .map_err(|source| AuthorityFault::CertificateFile { path: folder.into(), source })?;
         }
         // The key first: a certificate that clients came to trust must never stand without its key.
-        private_key::create(key, &authority.issuer.key().serialize_pem())?;
+        secret::create(Secret::Key, key, &authority.issuer.key().serialize_pem())?;
         fs::write(certificate, &authority.certificate_pem)
             .map_err(|source| AuthorityFault::CertificateFile { path: certificate.to_owned(), source })?;
         Ok(authority)
@@ -117,7 +117,8 @@ impl Authority {
     /// Loads the authority from its two files.
     pub fn load(certificate: &Path, key: &Path) -> Result<Authority, AuthorityFault> {
         let bundle = Bundle::read(certificate)?;
-        let pair = KeyPair::from_pem(&private_key::read(key)?).map_err(|_| AuthorityFault::NoKey(key.to_owned()))?;
+        let pair =
+            KeyPair::from_pem(&secret::read(Secret::Key, key)?).map_err(|_| AuthorityFault::NoKey(key.to_owned()))?;
         let unreadable = || AuthorityFault::NoCertificate(certificate.to_owned());
         let (_, parsed) = X509Certificate::from_der(&bundle.own).map_err(|_| unreadable())?;
         if !parsed.is_ca() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::alert_name;
 use super::client_hello::HelloFault;
 use super::issue::IssueFault;
-use super::private_key::KeyFileFault;
+use crate::secret::SecretFault;
 
 /// Why there is no authority to intercept with.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum AuthorityFault {
     },
     /// The key cannot be used.
     #[error(transparent)]
-    KeyFile(#[from] KeyFileFault),
+    KeyFile(#[from] SecretFault),
     /// The file holds no certificate that can be read.
     #[error("`{}` holds no PEM certificate", .0.display())]
     NoCertificate(PathBuf),

@@ -4,27 +4,35 @@
 //! (`client_certificate`). Nothing here decides which source that is. Sessions are not resumed where clients prove
 //! themselves: a resumed one would not ask again, and a certificate revoked in between would go on being believed.
 //!
-//! Files are read once, at the start. A certificate that has ended is no fault there: other listeners must not stay
-//! silent because of it. `tasrih check --config` calls it one.
+//! Files are read at the start and whenever they change, all of them or none. A certificate that has ended is no fault
+//! there: other listeners must not stay silent because of it. `tasrih check --config` calls it one. A list of revoked
+//! certificates whose successor is overdue is used on: what it names stays revoked, and who is not named is let in, because
+//! a list that nobody fetched must not stop every upload; log, metric and `check` say so.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{InconsistentKeys, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use super::client_certificate::ClientCertificate;
 use super::fault::AcceptFault;
-use super::private_key::{self, KeyFileFault};
+use super::issue::now;
 use super::{HTTP_1_1, VERSIONS, moment, provider, validity};
+use crate::secret::{self, Secret, SecretFault};
 
 /// A client's stream after the handshake.
 pub type ProxyStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -65,7 +73,7 @@ pub enum ListenerFault {
     },
     /// The key's file cannot be used.
     #[error(transparent)]
-    KeyFile(#[from] KeyFileFault),
+    KeyFile(#[from] SecretFault),
     /// It holds no certificate, or something that is none.
     #[error("`{}` holds no PEM certificate that can be read", .0.display())]
     NoCertificate(PathBuf),
@@ -101,13 +109,7 @@ impl ListenerFault {
             | ListenerFault::OtherKey { key: path, .. }
             | ListenerFault::NoAuthority(path)
             | ListenerFault::NoRevocations(path) => Some(path),
-            ListenerFault::KeyFile(
-                KeyFileFault::Unusable { path, .. }
-                | KeyFileFault::OpenToOthers { path, .. }
-                | KeyFileFault::OthersProperty { path, .. }
-                | KeyFileFault::OpenFolder { folder: path, .. }
-                | KeyFileFault::NotAKeyFile { path },
-            ) => Some(path),
+            ListenerFault::KeyFile(fault) => Some(fault.path()),
             ListenerFault::Tls(_) => None,
         }
     }
@@ -125,16 +127,39 @@ pub struct ListenerFacts {
 }
 
 /// Accepts TLS from clients, speaking HTTP/1.1 only.
-#[derive(Clone)]
 pub struct ProxyAcceptor {
+    files: Files,
+    in_use: Arc<InUse>,
+}
+
+/// What a listener speaks TLS with now. Every certificate that was shown to it holds it, so as to be asked for again.
+pub(super) struct InUse {
+    pub(super) made: ArcSwap<Made>,
+    /// Which [`Made`] it is.
+    pub(super) generation: watch::Sender<u64>,
+}
+
+/// What was made of the files when they were read.
+pub(super) struct Made {
     acceptor: TlsAcceptor,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     facts: ListenerFacts,
+    pub(super) generation: u64,
+}
+
+impl Made {
+    /// Whether a client that shows this chain now would be believed.
+    pub(super) fn vouches_for(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let (Some(verifier), Some((leaf, between))) = (&self.verifier, chain.split_first()) else { return false };
+        let now = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        verifier.verify_client_cert(leaf, between, UnixTime::since_unix_epoch(now)).is_ok()
+    }
 }
 
 impl std::fmt::Debug for ProxyAcceptor {
     /// Says nothing of its key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProxyAcceptor").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("ProxyAcceptor").field("facts", &self.facts()).finish_non_exhaustive()
     }
 }
 
@@ -144,6 +169,31 @@ impl ProxyAcceptor {
     /// # Errors
     /// The first file that cannot be used.
     pub fn load(files: &Files) -> Result<ProxyAcceptor, ListenerFault> {
+        let made = ArcSwap::from_pointee(ProxyAcceptor::make(files, 0)?);
+        let in_use = InUse { made, generation: watch::Sender::new(0) };
+        Ok(ProxyAcceptor { files: files.clone(), in_use: Arc::new(in_use) })
+    }
+
+    /// Reads the files again. What was made of them serves every handshake from now on, and every certificate that a
+    /// client of an open connection had shown is judged by it. Blocks on the files.
+    ///
+    /// # Errors
+    /// The first file that cannot be used; what is in use stays.
+    pub fn reload(&self) -> Result<ListenerFacts, ListenerFault> {
+        let generation = self.in_use.made.load().generation + 1;
+        let made = ProxyAcceptor::make(&self.files, generation)?;
+        let facts = made.facts;
+        self.in_use.made.store(Arc::new(made));
+        self.in_use.generation.send_replace(generation);
+        Ok(facts)
+    }
+
+    /// The files that it is made of.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    fn make(files: &Files, generation: u64) -> Result<Made, ListenerFault> {
         let chain = certificates(&files.certificate)?;
         let key = signing_key(&files.key)?;
         let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
@@ -156,14 +206,16 @@ impl ProxyAcceptor {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(other()),
         }
-        let mut next_revocations = None;
+        let (mut next_revocations, mut verifier) = (None, None);
         let building = ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS)?;
         let building = match &files.clients {
             None => building.with_no_client_auth(),
             Some(clients) => {
                 let lists = clients.crl.as_deref().map(revocations).transpose()?;
                 next_revocations = lists.as_ref().and_then(|lists| lists.next);
-                building.with_client_cert_verifier(verifier(clients, lists)?)
+                let asking = verify(clients, lists)?;
+                verifier = Some(asking.clone());
+                building.with_client_cert_verifier(asking)
             }
         };
         let mut config = building.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::new(certified))));
@@ -174,7 +226,7 @@ impl ProxyAcceptor {
             None => config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?,
         }
         let facts = ListenerFacts { not_before, not_after, next_revocations };
-        Ok(ProxyAcceptor { acceptor: TlsAcceptor::from(Arc::new(config)), facts })
+        Ok(Made { acceptor: TlsAcceptor::from(Arc::new(config)), verifier, facts, generation })
     }
 
     /// Everything that is wrong with the files, one after another; none where [`ProxyAcceptor::load`] takes them.
@@ -194,45 +246,28 @@ impl ProxyAcceptor {
 
     /// What its files say.
     pub fn facts(&self) -> ListenerFacts {
-        self.facts
+        self.in_use.made.load().facts
     }
 
-    /// Plays the server in a handshake; gives the names that the client proved, none where it showed no certificate.
+    /// Plays the server in a handshake; gives the certificate that the client proved, none where it showed none.
     /// Time is bounded by the caller.
     ///
     /// # Errors
     /// [`AcceptFault`].
-    pub async fn accept<S>(&self, stream: S) -> Result<(ProxyStream<S>, Vec<String>), AcceptFault>
+    pub async fn accept<S>(&self, stream: S) -> Result<(ProxyStream<S>, Option<ClientCertificate>), AcceptFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stream = self.acceptor.accept(stream).await.map_err(AcceptFault::from_tls)?;
-        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let names = shown.map(|leaf| alternative_names(leaf)).unwrap_or_default();
-        Ok((stream, names))
+        let made = self.in_use.made.load_full();
+        let stream = made.acceptor.accept(stream).await.map_err(AcceptFault::from_tls)?;
+        let shown = stream.get_ref().1.peer_certificates();
+        // Believed by what the handshake began with: what was read since then is asked at the first exchange.
+        let shown = shown.map(|chain| ClientCertificate::shown(chain, self.in_use.clone(), made.generation));
+        Ok((stream, shown))
     }
 }
 
-/// The subject alternative names of a certificate that sources can be known by: host names, URIs, mailboxes. Each kind
-/// is told by its letters, so that one cannot be written to pass for another.
-fn alternative_names(der: &[u8]) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(host) if !host.contains([':', '@', '/']) => Some((*host).to_owned()),
-        GeneralName::URI(uri) if uri.contains(':') => Some((*uri).to_owned()),
-        GeneralName::RFC822Name(mailbox) if mailbox.contains('@') && !mailbox.contains([':', '/']) => {
-            Some((*mailbox).to_owned())
-        }
-        _ => None,
-    };
-    extension.value.general_names.iter().filter_map(name).collect()
-}
-
-fn verifier(
-    clients: &ClientFiles,
-    lists: Option<Revocations>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, ListenerFault> {
+fn verify(clients: &ClientFiles, lists: Option<Revocations>) -> Result<Arc<dyn ClientCertVerifier>, ListenerFault> {
     let roots = authorities(&clients.authorities)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     if let Some(lists) = lists {
@@ -280,7 +315,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerFau
 
 fn signing_key(path: &Path) -> Result<Arc<dyn rustls::sign::SigningKey>, ListenerFault> {
     let unusable = || ListenerFault::NoKey(path.to_owned());
-    let der = PrivateKeyDer::from_pem_slice(private_key::read(path)?.as_bytes()).map_err(|_| unusable())?;
+    let der = PrivateKeyDer::from_pem_slice(secret::read(Secret::Key, path)?.as_bytes()).map_err(|_| unusable())?;
     provider().key_provider.load_private_key(der).map_err(|_| unusable())
 }
 

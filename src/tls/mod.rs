@@ -6,10 +6,9 @@
 //! - [`trust`]: the roots, the handshake with a recipient, what was verified.
 //! - [`look`]: a handshake with a recipient that is only looked at, for `tasrih probe`.
 //! - [`client_hello`]: a ClientHello read off a stream without losing its bytes, for tunnels; [`wire`] reads the bytes.
-//! - [`listener`]: TLS towards the proxy itself, with client certificates.
+//! - [`listener`]: TLS towards the proxy itself; [`client_certificate`]: what a client proves there, and for how long.
 //! - [`issue`]: how a certificate of ours looks.
 //! - [`recipient`]: acceptors for the demo and the tests, which count what a handshake took.
-//! - [`private_key`]: key files that only their owner may read.
 //!
 //! rustls is named in this room only. Nothing here decides: it states facts ([`crate::policy::TlsFacts`],
 //! [`ClientHelloFacts`]) and closed faults, and the corridor asks `policy/` what they mean.
@@ -24,12 +23,12 @@ use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 pub mod authority;
 pub mod bundle;
+pub mod client_certificate;
 pub mod client_hello;
 pub mod fault;
 pub mod issue;
 pub mod listener;
 pub mod look;
-pub mod private_key;
 pub mod recipient;
 pub mod rotation;
 pub mod trust;
@@ -37,6 +36,7 @@ pub mod wire;
 
 pub use authority::{Authority, ServerStream};
 pub use bundle::AuthorityFacts;
+pub use client_certificate::ClientCertificate;
 pub use client_hello::{ClientHelloFacts, HelloFault, Replayed};
 pub use fault::{AcceptFault, AuthorityFault, RotationFault};
 pub use listener::{ListenerFault, ProxyAcceptor};

@@ -20,7 +20,7 @@ use super::authority::{AUTHORITY_DAYS, authority_name, key_matches};
 use super::bundle::{AuthorityFacts, Bundle, pem};
 use super::fault::{AuthorityFault, RotationFault};
 use super::issue::{self, IssueFault, Validity};
-use super::private_key;
+use crate::secret::{self, Secret};
 
 /// Where the next key lies until it takes over: `ca-next.key` beside `ca.key`.
 pub fn next_key(key: &Path) -> PathBuf {
@@ -84,12 +84,12 @@ fn make_key(path: &Path) -> Result<KeyPair, RotationFault> {
         return key_of(path);
     }
     let key = issue::key()?;
-    private_key::create(path, &key.serialize_pem()).map_err(AuthorityFault::from)?;
+    secret::create(Secret::Key, path, &key.serialize_pem()).map_err(AuthorityFault::from)?;
     Ok(key)
 }
 
 fn key_of(path: &Path) -> Result<KeyPair, RotationFault> {
-    let text = private_key::read(path).map_err(AuthorityFault::from)?;
+    let text = secret::read(Secret::Key, path).map_err(AuthorityFault::from)?;
     KeyPair::from_pem(&text).map_err(|_| AuthorityFault::NoKey(path.to_owned()).into())
 }
 

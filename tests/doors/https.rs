@@ -52,7 +52,7 @@ transfers:
     requests: {methods: [POST], paths: [/cctv/**], content_types: [image/jpeg]}
 "#;
 
-fn over_tls(tls: ListenerTls) -> Listener {
+pub fn over_tls(tls: ListenerTls) -> Listener {
     Listener {
         name: "over-tls".into(),
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -93,7 +93,7 @@ async fn curl(house: &House, papers: &Papers, who: Option<&str>, target: &str) -
     tokio::task::spawn_blocking(move || command.output().expect("curl (Debian package curl)")).await.expect("no panic")
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

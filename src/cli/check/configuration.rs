@@ -22,6 +22,7 @@ use crate::register::fault::{Collector, Faults, Place, Problem, Text};
 use crate::register::fields::Places;
 use crate::tls::issue::now;
 use crate::tls::{self, Authority, ListenerFault, ProxyAcceptor, Trust};
+use crate::users::file::Table;
 
 /// A certificate that ends sooner is pointed out.
 const ENDING: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -60,6 +61,7 @@ impl Configuration {
                 secured(tls, &format!("listeners[{position}].tls"), &found);
             }
         }
+        users(&loaded.settings, &found);
         roots(&loaded.settings, &found);
         folders(&loaded.settings, &found);
         sockets::examine(&loaded.settings, &found);
@@ -130,6 +132,21 @@ fn authority(settings: &Settings, found: &Found<'_>) {
     }
 }
 
+/// The users file, and whether a password is ever sent in the clear to it.
+fn users(settings: &Settings, found: &Found<'_>) {
+    let Some(file) = &settings.users else { return };
+    if let Err(fault) = Table::read(file) {
+        found.fault("users", Problem::new(told(&fault)));
+    }
+    for (position, listener) in settings.listeners.iter().enumerate() {
+        if listener.tls.is_none() && !listener.bind.ip().is_loopback() {
+            let problem = Problem::new(format!("passwords sent to `{}` can be read on the way", listener.name));
+            let hint = "give the listener `tls`, and let clients name the proxy with https://";
+            found.warn(&format!("listeners[{position}].bind"), problem.hint(hint));
+        }
+    }
+}
+
 fn secured(tls: &ListenerTls, key: &str, found: &Found<'_>) {
     let files = listen::files(tls);
     let named = [
@@ -158,7 +175,11 @@ fn secured(tls: &ListenerTls, key: &str, found: &Found<'_>) {
     ends(&certificate, "the listener's certificate", facts.not_after, found);
     if facts.next_revocations.is_some_and(|promised| promised < now) {
         let problem = Problem::new("a newer list was promised for a time that has passed");
-        found.warn(&format!("{key}.crl"), problem.hint("fetch it from the authority, then restart"));
+        found.warn(
+            &format!("{key}.crl"),
+            problem
+                .hint("fetch it from the authority; until then the old one is used, and newer revocations are missed"),
+        );
     }
 }
 

@@ -7,12 +7,14 @@ use crate::config::Settings;
 use crate::destination::{AddressRules, Host, HostPattern};
 use crate::register::fault::Problem;
 use crate::register::{Endpoint, Register, Source};
+use crate::users::file::Table;
 
 pub(super) fn examine(settings: &Settings, register: &Register, found: &Found<'_>) {
     for source in &register.sources {
         proofs(settings, source, found);
         reach(settings, source, found);
     }
+    users(settings, register, found);
     let rules = AddressRules { internal: settings.internal_destinations.clone(), own: Vec::new() };
     let of_recipients = register.recipients.iter().flat_map(|recipient| &recipient.endpoints);
     let endpoints: Vec<&Endpoint> =
@@ -41,9 +43,19 @@ fn proofs(settings: &Settings, source: &Source, found: &Found<'_>) {
             problem.hint("write `tls` with `client_ca` on a listener, or the source never matches"),
         );
     }
-    if source.user.is_some() {
+    if source.user.is_some() && settings.users.is_none() {
         let problem = Problem::new(format!("the source `{}` is known by a user, and there are no `users`", source.id));
-        found.fault("listeners", problem.hint("users are not built yet: the source never matches"));
+        let hint = "write `users: FILE`, made with `tasrih passwd`, or the source never matches";
+        found.fault("listeners", problem.hint(hint));
+    }
+}
+
+/// Who a source wants to hear from must be somebody. A file that cannot be read is told of elsewhere.
+fn users(settings: &Settings, register: &Register, found: &Found<'_>) {
+    let Some(table) = settings.users.as_deref().and_then(|file| Table::read(file).ok()) else { return };
+    for user in table.missing(register) {
+        let problem = Problem::new(format!("a source wants the user `{user}`, who is not in the users file"));
+        found.warn("users", problem.hint(format!("`tasrih passwd --users FILE {user}`, or the source never matches")));
     }
 }
 

@@ -13,7 +13,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Root, Settings};
 use crate::proxy::error::told;
 use crate::register::Register;
-use crate::tls::{Authority, Trust, private_key};
+use crate::secret;
+use crate::tls::{Authority, Trust};
 
 /// An authority that ends within this many days is pointed out: rolling out the next one takes weeks.
 const ENDING_DAYS: i64 = 90;
@@ -93,7 +94,7 @@ fn closed(check: &'static str, path: &Path, wanted: &str) -> Line {
 fn authority(settings: &Settings) -> Vec<Line> {
     let (certificate, key) = (&settings.interception.certificate, &settings.interception.key);
     let mut lines = Vec::new();
-    match private_key::mode(key) {
+    match secret::mode(key) {
         Ok(_) => lines.push(closed("CA key", key, "600")),
         Err(fault) => lines.push(Line::fault(
             "CA key",
