@@ -11,6 +11,10 @@ use support::stand::Stand;
 use support::{FRAME, House, OFFICE, Plan, Site, UPLOADER, post, reason_of, series};
 use tasrih::clock::ManualClock;
 use tasrih::demo::recipient::Answer;
+use tasrih::policy::Decision;
+use tasrih::record::past;
+use tasrih::record::search::{Followers, Query};
+use tasrih::record::summary::summary;
 
 const REGISTER: &str = r#"
 schema: tasrih/1
@@ -284,6 +288,21 @@ async fn observe_passes_and_says_what_it_would_have_refused() {
     let metrics = house.metrics().await;
     assert_eq!(series(&metrics, "tasrih_not_inspected_total", &[]), 3, "what was not read is counted apart");
     assert_eq!(series(&metrics, "tasrih_decisions_total", &["decision=\"would-deny\""]), 7);
+
+    let mut followers = Followers::default();
+    for record in house.records() {
+        let json = serde_json::to_vec(&record).expect("it was read from JSON");
+        followers.take(past::read(&json).expect("a record"), &Query::default());
+    }
+    let sums = summary(&followers.into_rows());
+    let told: Vec<(u64, &str)> = sums
+        .iter()
+        .filter(|(alike, _)| alike.decision == Decision::WouldDeny)
+        .map(|(alike, sum)| (sum.exchanges, alike.reason.expect("why it would be refused").as_str()))
+        .collect();
+    assert_eq!(told[..2], [(2, "uninspectable"), (2, "too-large")], "the most frequent first: {sums:?}");
+    assert_eq!(told.iter().map(|(exchanges, _)| exchanges).sum::<u64>(), 7);
+    assert_eq!(sums.last().map(|(alike, _)| alike.decision), Some(Decision::Permit), "what was permitted is last");
 }
 
 #[tokio::test(flavor = "multi_thread")]

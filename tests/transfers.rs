@@ -76,6 +76,22 @@ fn csv_has_a_heading_and_a_line_an_exchange() {
 }
 
 #[test]
+fn a_summary_counts_what_was_decided_alike() {
+    let rows = lines(&["--summary"]);
+    let cells =
+        |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
+    assert_eq!(cells(&rows[0]), "EXCHANGES|BYTES|DECISION|REASON|SOURCE → RECIPIENT|DECLARATION|FIRST|LAST");
+    let time = "2031-05-02 13:00:00";
+    assert_eq!(cells(&rows[1]), format!("1|0|denial|filing-not-granted|cctv-uploader → ministry-b|{time}|{time}"));
+    let permits = format!("2|204800|permit|cctv-uploader → ministry-a|cctv-to-ministry-a|{time}|{time}");
+    assert_eq!(cells(&rows[2]), permits);
+    assert_eq!(rows.len(), 3, "nothing was observed, so that nothing is said of it");
+    assert_eq!(lines(&["--summary", "--csv", "--decision", "permit"])[1].split(',').next(), Some("2"));
+    let json: serde_json::Value = serde_json::from_str(&lines(&["--summary", "--json"])[1]).expect("an object a line");
+    assert_eq!((&json["exchanges"], &json["declaration"]), (&2.into(), &"cctv-to-ministry-a".into()));
+}
+
+#[test]
 fn slips_are_told() {
     let told = |arguments: &[&str]| {
         let output = transfers(arguments);

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-use unicode_width::UnicodeWidthStr;
 
 use super::records;
+use super::table;
 use super::transfers::Bound;
 use crate::clock::{Clock, SystemClock};
 use crate::flow::{Beat, Flow, Flows, Standing, spoken};
@@ -89,11 +89,7 @@ impl<'a> List<'a> {
             .chain(self.flows.iter().map(|(flow, beat)| cells(flow, beat.as_ref(), zone)))
             .collect();
         if !self.flows.is_empty() {
-            let widths: [usize; COLUMNS] =
-                std::array::from_fn(|column| lines.iter().map(|line| line[column].width()).max().unwrap_or_default());
-            for line in &lines {
-                writeln!(out, "{}", aligned(line, &widths).trim_end())?;
-            }
+            table::write(&mut out, &lines, &NUMBERS)?;
         }
         match (self.flows.len(), self.without) {
             (0, 0) => writeln!(out, "no flows")?,
@@ -136,18 +132,6 @@ fn decision(flow: &Flow) -> String {
         (_, Some(reason), _) => format!("{} {}", decision.as_str(), reason.as_str()),
         (_, None, _) => decision.as_str().to_owned(),
     }
-}
-
-fn aligned(line: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
-    let mut text = String::new();
-    for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-        let gap = " ".repeat(width - cell.width());
-        match NUMBERS.contains(&column) {
-            true => text.extend([gap.as_str(), cell, "  "]),
-            false => text.extend([cell.as_str(), &gap, "  "]),
-        }
-    }
-    text
 }
 
 fn as_json(flow: &Flow, beat: Option<&Beat>) -> Value {

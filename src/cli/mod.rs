@@ -24,6 +24,7 @@ mod replay;
 mod run;
 mod schema;
 mod steps;
+mod table;
 mod test;
 mod transfers;
 mod vocabulary;

@@ -8,13 +8,16 @@ use clap::ArgGroup;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
-use unicode_width::UnicodeWidthStr;
 
+use super::table;
 use crate::audit;
 use crate::clock::{Clock, SystemClock};
 use crate::policy::{Decision, Reason};
 use crate::record::past;
 use crate::record::search::{Followers, Query, Row};
+use crate::record::summary::summary as added_up;
+
+mod summary;
 
 /// Search the records: what left, to whom, under which reference, and what was refused
 #[derive(clap::Args)]
@@ -44,10 +47,13 @@ pub struct Arguments {
     /// Id of the transfer or allowance used
     #[arg(long = "transfer", value_name = "ID")]
     transfers: Vec<String>,
-    /// Print the records as logged, one a line
+    /// Add exchanges up: how many of whom with whom, how decided and why
+    #[arg(long)]
+    summary: bool,
+    /// Print the records as logged, one a line; with --summary, one object a line
     #[arg(long)]
     json: bool,
-    /// Print one line an exchange, comma-separated, with a heading
+    /// Print one line an exchange or a sum, comma-separated, with a heading
     #[arg(long)]
     csv: bool,
 }
@@ -74,10 +80,13 @@ pub fn main(arguments: Arguments) -> u8 {
             return super::UNREADABLE;
         }
     }
-    let written = match (arguments.json, arguments.csv) {
-        (true, _) => found.write_json(),
-        (_, true) => found.write_csv(),
-        _ => found.write_table(&zone),
+    let written = match (arguments.summary, arguments.json, arguments.csv) {
+        (false, true, _) => found.write_json(),
+        (false, _, true) => found.write_csv(),
+        (false, false, false) => found.write_table(&zone),
+        (true, true, _) => summary::write_json(&added_up(&found.rows)),
+        (true, _, true) => summary::write_csv(&added_up(&found.rows)),
+        (true, false, false) => summary::write_table(&added_up(&found.rows), &zone),
     };
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -149,31 +158,13 @@ impl Found {
         let heading = ["TIME", "SOURCE → RECIPIENT", "BYTES", "DECISION", "REASON", "REFERENCE"].map(str::to_owned);
         let lines: Vec<[String; 6]> =
             std::iter::once(heading).chain(self.rows.iter().map(|row| cells(row, zone))).collect();
-        let widths: [usize; 6] = std::array::from_fn(|column| widest(&lines, column));
-        for line in &lines {
-            writeln!(out, "{}", aligned(line, &widths).trim_end())?;
-        }
+        table::write(&mut out, &lines, &[BYTES])?;
         out.flush()
     }
 }
 
+/// The column of bytes.
 const BYTES: usize = 2;
-
-fn widest(lines: &[[String; 6]], column: usize) -> usize {
-    lines.iter().map(|line| line[column].width()).max().unwrap_or_default()
-}
-
-fn aligned(line: &[String; 6], widths: &[usize; 6]) -> String {
-    let mut text = String::new();
-    for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-        let gap = " ".repeat(width - cell.width());
-        match column {
-            BYTES => text.extend([gap.as_str(), cell, "  "]),
-            _ => text.extend([cell.as_str(), &gap, "  "]),
-        }
-    }
-    text
-}
 
 /// The cells of the table: time, source → recipient, bytes, decision, reason or end, reference.
 fn cells(row: &Row, zone: &TimeZone) -> [String; 6] {

@@ -26,6 +26,7 @@ pub mod past;
 pub mod path;
 pub mod replay;
 pub mod search;
+pub mod summary;
 mod unmapped;
 
 /// The most bytes that one record may take (C2SP tlog-tiles allows 65,535 for an entry; the rest is room for what joins
