@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use crate::admin::control::{Control, Wish};
 use crate::admin::observed::Observed;
 use crate::admin::{self, Pages};
+use crate::archive::{Archive, Source};
 use crate::audit::{self, Audit, OpenFault, Recovery};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Entry, Settings};
@@ -30,9 +31,10 @@ use crate::proxy::pace::Pace;
 use crate::proxy::sources::Sources;
 use crate::proxy::spool::{Budget, Spool};
 use crate::proxy::{Corridor, Limits, accept, stopped};
-use crate::record::{Lifecycle, Origin};
-use crate::register::compile::Compiled;
+use crate::record::Origin;
+use crate::register::compile::{Compiled, Text};
 use crate::reload::Files;
+use crate::reload::enter::{self, Entering, Gate};
 use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
@@ -59,6 +61,8 @@ pub struct Parts {
     pub settings: Settings,
     /// What it decides from.
     pub register: Compiled,
+    /// The policy files that the register was compiled from, to be kept.
+    pub texts: Vec<Text>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Who is asked for names that `settings.upstream.hosts` does not know.
@@ -69,10 +73,10 @@ pub struct Parts {
 
 impl Parts {
     /// The parts of a proxy in earnest: the machine's clock and resolver.
-    pub fn new(settings: Settings, register: Compiled) -> Parts {
+    pub fn new(settings: Settings, register: Compiled, texts: Vec<Text>) -> Parts {
         let resolver = Arc::new(SystemResolver::within(settings.limits.resolve_time));
         let clock = Arc::new(SystemClock::default());
-        Parts { settings, register, clock, resolver, storage: None }
+        Parts { settings, register, texts, clock, resolver, storage: None }
     }
 }
 
@@ -169,7 +173,7 @@ pub async fn start(parts: Parts) -> Result<Running, StartFault> {
 /// # Errors
 /// [`StartFault`]; nothing is accepted then.
 pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running, StartFault> {
-    let Parts { settings, register, clock, resolver, storage } = parts;
+    let Parts { settings, register, texts, clock, resolver, storage } = parts;
     let options = audit::Options {
         node: settings.node.as_str().into(),
         segment_size: settings.disk.segment,
@@ -183,6 +187,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let mut sockets = succession.sockets;
     let listening = Bound::all(&settings, &mut sockets).await?;
 
+    let archive = Arc::new(Archive::of(&settings.state, settings.disk.reserve));
     let descriptors = descriptors_for(&settings.limits);
     let mut ledger = Ledger::default();
     for past in &recovery.history {
@@ -220,18 +225,14 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         halt: halted,
         users,
         refused_files: ArcSwap::default(),
+        archive: archive.clone(),
         audit: audit.clone(),
     });
-    let version = register.version.clone();
-    let transfers = register.transfers.len() as u64;
-    audit
-        .note(Lifecycle::RegisterLoaded {
-            version,
-            transfers,
-            warnings: warnings.len() as u64,
-            origin: Origin::default(),
-        })
-        .await?;
+    let gate = Gate { audit: &audit, archive: &archive, metrics: &corridor.metrics };
+    let (version, source) = (register.version.clone(), Source { texts, hold_limit: settings.limits.hold });
+    let entering = Entering { register, source, warnings: warnings.len() as u64, origin: Origin::default() };
+    let entered = gate.enter(entering, None, drop).await?;
+    enter::tell(&entered, &version);
 
     let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
     // What clients are told to use is a proxy in their settings' sense, wherever it stands in the list.
@@ -432,6 +433,15 @@ async fn keep_time(corridor: Arc<Corridor>, mut shutdown: watch::Receiver<bool>)
         }
         corridor.ledger().prune(corridor.now());
         flows::look(&corridor).await;
+        keep_again(&corridor).await;
+    }
+}
+
+/// Keeps a register that could not be kept, as soon as there is room.
+async fn keep_again(corridor: &Corridor) {
+    let (archive, metrics) = (corridor.archive.clone(), corridor.metrics.clone());
+    if let Err(ended) = tokio::task::spawn_blocking(move || enter::retry(&archive, &metrics)).await {
+        std::panic::resume_unwind(ended.into_panic());
     }
 }
 

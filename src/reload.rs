@@ -10,18 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
+use crate::archive::Source;
 use crate::audit::RecordUnavailable;
 use crate::folder::{self, FolderFault, Seen, Shelf};
 use crate::proxy::Corridor;
 use crate::record::{Asker, Lifecycle, Origin};
-use crate::register::Version;
 use crate::register::compile::{Circumstances, Compiled, compile_in};
 use crate::register::fault::{Fault, Faults, Text};
+use crate::register::{Register, Version};
 
+pub mod enter;
 mod files;
 mod origin;
 mod watch;
 
+use enter::{Entered, Entering, Gate};
 pub use files::Files;
 pub use origin::asker;
 use origin::origin;
@@ -36,6 +39,8 @@ pub struct Reloaded {
     pub is_new: bool,
     /// What is odd about it but no fault.
     pub warnings: Vec<Fault>,
+    /// What it changed; `None` where it says the same as the one before.
+    pub entered: Option<Entered>,
 }
 
 /// Why the register in force stays.
@@ -109,7 +114,7 @@ impl Reloader {
         let (read, origin) = self.read(corridor.holding.hold, corridor.audit.clock().wall()).await;
         let origin = Origin { asked_by, ..origin };
         let reloaded = match read {
-            Ok(compiled) => take(corridor, compiled, &origin).await,
+            Ok((compiled, source)) => take(corridor, compiled, source, &origin).await,
             Err(fault) => Err(fault),
         };
         corridor.metrics.reloaded(reloaded.is_ok());
@@ -121,7 +126,7 @@ impl Reloader {
     }
 
     /// Files and a compilation of seconds belong on no thread that serves exchanges.
-    async fn read(&self, hold_limit: u64, at: Timestamp) -> (Result<Compiled, ReloadFault>, Origin) {
+    async fn read(&self, hold_limit: u64, at: Timestamp) -> (Result<(Compiled, Source), ReloadFault>, Origin) {
         let (folder, remembered) = (self.folder.clone(), self.remembered.clone());
         let reading = spawn_blocking(move || {
             // Looked at first: what changes while it is read looks different afterwards, and is read again.
@@ -136,7 +141,10 @@ impl Reloader {
             drop(remembered);
             let documents = |file: &str| folder::document(&folder, file);
             let circumstances = Circumstances { hold_limit, at: Some(at), documents: Some(&documents) };
-            let compile = |texts: Vec<Text>| compile_in(&texts, &circumstances).map_err(ReloadFault::Faults);
+            let compile = |texts: Vec<Text>| {
+                let compiled = compile_in(&texts, &circumstances).map_err(ReloadFault::Faults)?;
+                Ok((compiled, Source { texts, hold_limit }))
+            };
             (texts.map_err(ReloadFault::from).and_then(compile), origin)
         });
         reading.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
@@ -156,20 +164,33 @@ pub async fn reload(corridor: &Corridor, folder: PathBuf) -> Result<Reloaded, Re
     Reloader::new(folder, Seen::default()).reload(corridor).await
 }
 
-/// On record first: a decision that names a version must find it in the log.
-async fn take(corridor: &Corridor, compiled: Compiled, origin: &Origin) -> Result<Reloaded, ReloadFault> {
+/// Kept and on record first: a decision that names a version must find it in the log and in the state folder.
+async fn take(
+    corridor: &Corridor,
+    compiled: Compiled,
+    source: Source,
+    origin: &Origin,
+) -> Result<Reloaded, ReloadFault> {
     let Compiled { register, warnings } = compiled;
-    let version = register.version.clone();
-    let is_new = version != corridor.register.load().version;
-    if is_new {
-        let transfers = register.transfers.len() as u64;
-        let (version, warnings, origin) = (version.clone(), warnings.len() as u64, origin.clone());
-        let loaded = Lifecycle::RegisterLoaded { version, transfers, warnings, origin };
-        corridor.audit.note(loaded).await?;
-        corridor.metrics.register_loaded(&register, corridor.audit.clock().wall());
-        corridor.register.store(Arc::new(register));
+    let (version, before) = (register.version.clone(), corridor.register.load_full());
+    if version == before.version {
+        return Ok(Reloaded { version, is_new: false, warnings, entered: None });
     }
-    Ok(Reloaded { version, is_new, warnings })
+    let (count, origin) = (warnings.len() as u64, origin.clone());
+    let entering = Entering { register: Arc::new(register), source, warnings: count, origin };
+    let enforce = |register: Arc<Register>| {
+        corridor.metrics.register_loaded(&register, corridor.audit.clock().wall());
+        corridor.register.store(register);
+    };
+    let entered = corridor.gate().enter(entering, Some(before), enforce).await?;
+    enter::tell(&entered, &version);
+    Ok(Reloaded { version, is_new: true, warnings, entered: Some(entered) })
+}
+
+impl Corridor {
+    fn gate(&self) -> Gate<'_> {
+        Gate { audit: &self.audit, archive: &self.archive, metrics: &self.metrics }
+    }
 }
 
 async fn note_refusal(corridor: &Corridor, fault: &ReloadFault, origin: Origin) {

@@ -3,7 +3,11 @@
 
 #![allow(clippy::panic, reason = "a test that cannot go on says what it misses")]
 
+#[path = "reload/explained.rs"]
+mod explained;
 mod support;
+#[path = "reload/versions.rs"]
+mod versions;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

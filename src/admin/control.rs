@@ -25,6 +25,7 @@ use crate::proxy::error::told;
 use crate::record::Asker;
 use crate::register::fault::Fault;
 use crate::register::lint::Lint;
+use crate::reload::enter::Entered;
 use crate::reload::{ReloadFault, Reloaded, asker};
 
 pub mod client;
@@ -135,6 +136,12 @@ fn taken(corridor: &Corridor, reloaded: &Reloaded) -> Value {
         "transfers": register.transfers.len(),
         "allowances": register.allowances.len(),
         "warnings": places(&reloaded.warnings),
+        "changes": reloaded.entered.as_ref().and_then(Entered::brief).map(|brief| json!({
+            "told": brief.transfers.to_string(),
+            "weaker": (brief.weakens()).then(|| brief.weaker.to_string()),
+            "diff": brief.to_json(),
+        })),
+        "notify": reloaded.entered.as_ref().map_or(&[][..], |entered| &entered.open),
     })
 }
 

@@ -5,18 +5,17 @@
 //! acknowledged; it is cut and recorded. Damage below was acknowledged once; then nothing is changed and the process
 //! refuses to start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-use jiff::Timestamp;
 
 use super::frame::{self, Frame, Frames, HEADER, Header};
 use super::log::{Bounds, End, Log};
 use super::storage::Storage;
 use super::{OpenFault, Recovery};
-use crate::policy::PastExchange;
+use crate::policy::{Decision, PastExchange};
+use crate::record::history::History;
 use crate::record::{Lifecycle, past};
 
 /// A tail that was cut because nothing in it was ever acknowledged.
@@ -53,9 +52,9 @@ pub(super) fn open(storage: Arc<dyn Storage>, bounds: Bounds) -> Result<Opened, 
         None => Log::create(storage, bounds),
     };
     let log = log.map_err(io_fault("log"))?;
-    let memory = scan.memory;
-    let (open, history) = memory.close();
-    let recovery = Recovery { last_time: memory.newest, interrupted: open.len() as u64, torn, history };
+    let last_time = scan.memory.history.newest();
+    let (open, history) = scan.memory.close();
+    let recovery = Recovery { last_time, interrupted: open.len() as u64, torn, history };
     Ok(Opened { log, open, recovery })
 }
 
@@ -124,7 +123,7 @@ impl Scan {
                 Frame::Batch(_) => {}
                 Frame::Record(json) => {
                     let past = past::read(json).map_err(|_| damaged("a record cannot be read by this release"))?;
-                    self.memory.take(past, json);
+                    self.memory.take(&past, json);
                     sequence += 1;
                 }
             }
@@ -155,54 +154,28 @@ fn io_fault(name: &str) -> impl Fn(io::Error) -> OpenFault {
 /// What is remembered of the records while they pass by: open decisions, and the exchanges of the last day.
 #[derive(Default)]
 struct Memory {
-    newest: Option<Timestamp>,
-    open: HashMap<String, Open>,
-    /// By time of the decision and its sequence number.
-    closed: BTreeMap<(Timestamp, u64), PastExchange>,
-}
-
-struct Open {
-    sequence: u64,
-    json: Vec<u8>,
-    charged: Option<PastExchange>,
+    history: History,
+    /// Decisions without an outcome: sequence number, and the record as logged.
+    open: HashMap<String, (u64, Vec<u8>)>,
 }
 
 impl Memory {
-    fn take(&mut self, past: past::Past, json: &[u8]) {
-        self.newest = self.newest.max(Some(past.time));
+    fn take(&mut self, past: &past::Past, json: &[u8]) {
+        self.history.take(past);
         let Some(exchange) = &past.exchange else { return };
         match past.kind {
-            past::Kind::Decision if past.decision != Some(crate::policy::Decision::Denial) => {
-                let open = Open { sequence: past.sequence, json: json.to_vec(), charged: past.charged() };
-                self.open.insert(exchange.clone(), open);
+            past::Kind::Decision if past.decision != Some(Decision::Denial) => {
+                self.open.insert(exchange.clone(), (past.sequence, json.to_vec()));
             }
-            past::Kind::Outcome => {
-                let Some(open) = self.open.remove(exchange) else { return };
-                self.remember(
-                    open.sequence,
-                    open.charged.map(|charged| PastExchange { outcome: past.sent(), ..charged }),
-                );
-            }
+            past::Kind::Outcome => drop(self.open.remove(exchange)),
             past::Kind::Decision | past::Kind::Lifecycle(_) => {}
         }
     }
 
-    fn remember(&mut self, sequence: u64, charged: Option<PastExchange>) {
-        self.closed.extend(charged.map(|charged| ((charged.time, sequence), charged)));
-        let Some(oldest) = self.newest.and_then(|newest| newest.checked_sub(past::MEMORY).ok()) else { return };
-        while self.closed.first_key_value().is_some_and(|((time, _), _)| *time < oldest) {
-            self.closed.pop_first();
-        }
-    }
-
-    /// The open decisions as logged, and the history, which has these as exchanges without outcome.
-    fn close(&self) -> (Vec<Vec<u8>>, Vec<PastExchange>) {
-        let mut open: Vec<&Open> = self.open.values().collect();
-        open.sort_by_key(|open| open.sequence);
-        let mut history = self.closed.clone();
-        for open in &open {
-            history.extend(open.charged.clone().map(|charged| ((charged.time, open.sequence), charged)));
-        }
-        (open.iter().map(|open| open.json.clone()).collect(), history.into_values().collect())
+    /// The open decisions as logged, in their order, and the history, which has these as exchanges without outcome.
+    fn close(self) -> (Vec<Vec<u8>>, Vec<PastExchange>) {
+        let mut open: Vec<(u64, Vec<u8>)> = self.open.into_values().collect();
+        open.sort_by_key(|(sequence, _)| *sequence);
+        (open.into_iter().map(|(_, json)| json).collect(), self.history.exchanges())
     }
 }

@@ -6,17 +6,19 @@
 //!   lock              held (flock) by the process that writes
 //!   body-digest.key   0600, 32 random bytes, made at first start
 //!   log/              segments
+//!   registers/        registers by version (`crate::archive`)
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use rustix::fs::FlockOperation;
 
-use super::{DigestKey, storage};
+use super::DigestKey;
+use super::storage::{self, place};
 
 /// What `VERSION` says in this release.
 const VERSION: &str = "tasrih state 1\n";
@@ -118,6 +120,16 @@ impl Folder {
     }
 }
 
+/// The digest key of a state folder that another process may hold; none is made.
+///
+/// # Errors
+/// [`OpenFault`].
+pub fn stored_digest_key(state: &Path) -> Result<DigestKey, OpenFault> {
+    let path = state.join("body-digest.key");
+    let file = File::open(&path).map_err(|error| OpenFault::Io { path: path.clone(), error })?;
+    read_key(file, &path)
+}
+
 /// Where a state folder has its segments.
 pub(super) fn log_folder(state: &Path) -> PathBuf {
     state.join("log")
@@ -164,14 +176,4 @@ fn make_key(path: &Path) -> io::Result<DigestKey> {
     SystemRandom::new().fill(&mut secret).map_err(|_| io::Error::other("the system gave no random bytes"))?;
     place(path, &secret)?;
     Ok(DigestKey::new(&secret))
-}
-
-/// Makes a file that is there whole or not at all, also after a power cut.
-fn place(path: &Path, content: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    storage::sync_parent(path)
 }

@@ -67,6 +67,19 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// Makes a file that is there whole or not at all, also after a power cut, and that its owner alone may read.
+///
+/// # Errors
+/// As the file system has it; a draft may be left beside it, which the next attempt writes over.
+pub fn place(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    sync_parent(path)
+}
+
 impl Storage for Folder {
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();

@@ -307,6 +307,6 @@ impl Writer {
 
     fn own(&self, event: Lifecycle) -> Entry {
         let record = LifecycleRecord { time: self.clock.now(), node: self.node.clone(), event };
-        Entry { record: Record::Lifecycle(record), tell: Tell::Nobody }
+        Entry { record: Record::Lifecycle(Box::new(record)), tell: Tell::Nobody }
     }
 }

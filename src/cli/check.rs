@@ -20,7 +20,10 @@ use crate::register::wildcards::Wildcard;
 pub(super) mod configuration;
 mod sarif;
 mod sockets;
+mod standing;
 mod together;
+
+use standing::Following;
 
 /// Check policy files and configuration: each fault, with its place
 #[derive(clap::Args)]
@@ -31,6 +34,10 @@ pub struct Arguments {
     /// Configuration file, to be checked too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// State folder of a proxy: also tell what the policy files change in what is in force there, and what the authority
+    /// must still be told
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Print the codes of warnings with what each means, and check nothing
     #[arg(long)]
     codes: bool,
@@ -84,6 +91,8 @@ pub fn main(arguments: Arguments) -> u8 {
 struct Checked {
     policies: Option<Examined>,
     configuration: Option<Findings>,
+    /// Where a state folder is named, and the policies have no fault.
+    following: Option<Following>,
 }
 
 /// What was found in a configuration.
@@ -98,12 +107,15 @@ fn check(arguments: &Arguments) -> Result<Checked, String> {
     let configuration = arguments.config.as_deref().map(configuration::read).transpose()?;
     let hold = configuration.as_ref().and_then(configuration::Configuration::hold).unwrap_or(HOLD_LIMIT);
     let policies = match (&arguments.folder, &configuration) {
-        (None, Some(_)) => None,
+        (None, Some(_)) if arguments.state.is_none() => None,
         (folder, _) => Some(policies(folder.as_deref().unwrap_or(Path::new("policies")), hold, arguments.at)?),
     };
     let register = policies.as_ref().and_then(|examined| examined.register.as_ref());
+    let following = arguments.state.as_deref().zip(register);
+    let now = arguments.at.unwrap_or_else(|| SystemClock::default().wall());
+    let following = following.map(|(state, register)| Following::of(state, register, now)).transpose()?;
     let configuration = configuration.map(|configuration| configuration.examine(register));
-    Ok(Checked { policies, configuration })
+    Ok(Checked { policies, configuration, following })
 }
 
 /// Everything that is to be said of a folder's files, and of the documents that they name.
@@ -134,11 +146,13 @@ impl Checked {
     fn has_warnings(&self) -> bool {
         self.policies.as_ref().is_some_and(|examined| !examined.warnings.is_empty())
             || self.configuration.as_ref().is_some_and(|found| !found.warnings.is_empty())
+            || self.following.as_ref().is_some_and(Following::is_finding)
     }
 
     fn as_text(&self) -> String {
         let configuration = self.configuration.as_ref().map(Findings::as_text).unwrap_or_default();
-        configuration + &self.policies.as_ref().map(as_text).unwrap_or_default()
+        let following = self.following.as_ref().map(Following::as_text).unwrap_or_default();
+        configuration + &self.policies.as_ref().map(as_text).unwrap_or_default() + &following
     }
 
     fn as_sarif(&self) -> Json {
@@ -153,6 +167,9 @@ impl Checked {
         let mut json = self.policies.as_ref().map_or_else(|| json!({}), as_json);
         if let Some(found) = &self.configuration {
             json["configuration"] = json!({"faults": places(&found.faults), "warnings": places(&found.warnings)});
+        }
+        if let Some(following) = &self.following {
+            json["state"] = following.as_json();
         }
         json
     }

@@ -1,4 +1,5 @@
-//! `tasrih explain`: one decision, dry, step by step. Nothing is resolved, dialled or recorded.
+//! `tasrih explain`: one decision, dry, step by step. Nothing is resolved, dialled or recorded. `record` explains one of
+//! the past.
 
 use std::fs;
 use std::net::IpAddr;
@@ -19,14 +20,16 @@ use crate::policy::{Carriage, Check, Peer};
 use crate::register::Register;
 use crate::register::compile::Text;
 
+mod record;
+
 /// Explain one decision, step by step, sending nothing
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Address that sends
-    #[arg(long, value_name = "IP", required_unless_present = "facts")]
+    #[arg(long, value_name = "IP", required_unless_present_any = ["facts", "record"])]
     source: Option<IpAddr>,
     /// Where to: https://host[:port]/path, or tcp://host:port
-    #[arg(long, value_name = "URL", required_unless_present = "facts")]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["facts", "record"])]
     to: Option<String>,
     /// Method of the request; CONNECT asks for a tunnel [default: POST with a body, else GET]
     #[arg(long, value_name = "METHOD")]
@@ -46,12 +49,18 @@ pub struct Arguments {
     /// When, with offset: 2024-05-02T10:00:00+01:00 [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
-    /// Folder of the policy files
-    #[arg(long, value_name = "DIR", default_value = "policies")]
-    policies: PathBuf,
+    /// Folder of the policy files [default: policies; with --record the register that decided, kept in the state folder]
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
     /// File with one policy case, instead of the options that describe an exchange
     #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "to", "method", "content_type", "body", "user", "certificate"])]
     facts: Option<PathBuf>,
+    /// Id of a record: explain that decision of the past
+    #[arg(long, value_name = "ID", conflicts_with_all = ["source", "to", "method", "content_type", "user", "certificate", "at", "facts"])]
+    record: Option<String>,
+    /// State folder whose records are searched; may be given several times
+    #[arg(long = "state", value_name = "DIR", default_value = "var", requires = "record")]
+    states: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -59,7 +68,11 @@ pub struct Arguments {
 
 #[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments whole")]
 pub fn main(arguments: Arguments) -> u8 {
-    let Some(register) = register(&arguments.policies) else { return UNREADABLE };
+    if let Some(id) = &arguments.record {
+        return record::explain(&arguments, id);
+    }
+    let folder = arguments.policies.as_deref().unwrap_or(Path::new("policies"));
+    let Some(register) = register(folder) else { return UNREADABLE };
     let (question, expected) = match question(&arguments) {
         Ok(asked) => asked,
         Err(code) => return code,

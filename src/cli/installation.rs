@@ -55,15 +55,17 @@ impl Installation {
         Ok(settings)
     }
 
-    /// The register as it is now, for bodies held up to `hold` bytes; its warnings are for the caller.
+    /// The register as it is now, for bodies held up to `hold` bytes, and the files that it was compiled from; its
+    /// warnings are for the caller.
     ///
     /// # Errors
     /// All faults of all files, to be printed.
-    pub(super) fn compile(&self, hold: u64) -> Result<Compiled, String> {
+    pub(super) fn compile(&self, hold: u64) -> Result<(Compiled, Vec<Text>), String> {
         let texts = folder::read(&self.policies).map_err(|fault| told(&fault))?;
         let documents = |file: &str| folder::document(&self.policies, file);
         let at = Some(SystemClock::default().wall());
         let circumstances = Circumstances { hold_limit: hold, at, documents: Some(&documents) };
-        compile_in(&texts, &circumstances).map_err(|faults| faults.to_string())
+        let compiled = compile_in(&texts, &circumstances).map_err(|faults| faults.to_string())?;
+        Ok((compiled, texts))
     }
 }

@@ -118,7 +118,7 @@ pub fn main(arguments: Arguments) -> u8 {
 
 fn probe(arguments: &Arguments) -> Result<Report, String> {
     let settings = arguments.installation.settings()?;
-    let register = Arc::new(arguments.installation.compile(settings.limits.hold)?.register);
+    let register = Arc::new(arguments.installation.compile(settings.limits.hold)?.0.register);
     let recipient = find(&register, &arguments.recipient)?;
     let endpoints = endpoints(&recipient, arguments.host.as_ref())?;
     let eyes = Eyes::new(&settings)?;

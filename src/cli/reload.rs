@@ -61,4 +61,12 @@ fn print(answer: &Answer) {
     let counts = [count("transfers", "transfer", "transfers"), count("allowances", "allowance", "allowances")];
     let news = if body["is_new"] == true { "in force now" } else { "in force already" };
     println!("register {version} {news}: {}; {}", counts.join(", "), counted(warnings.len(), "warning", "warnings"));
+    if let Some(told) = body["changes"]["told"].as_str() {
+        println!("{told}");
+    }
+    if let Some(weaker) = body["changes"]["weaker"].as_str() {
+        println!("warning: it protects less than the one before: {weaker}");
+    }
+    let changes = body["notify"].as_array().into_iter().flatten().filter_map(|change| change.as_str());
+    changes.for_each(|change| println!("warning: to be notified to the authority: {change}"));
 }

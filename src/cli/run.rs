@@ -12,13 +12,12 @@ use super::installation::Installation;
 use super::{FINE, REFUSED, UNREADABLE};
 use crate::admin::control::Wish;
 use crate::app::{self, Drained, Parts, Running, Succession};
-use crate::config::{ClientCertificates, Entry, Listener, LogFormat, Settings};
+use crate::config::{ClientCertificates, Entry, Listener, LogFormat};
 use crate::descriptors::Descriptors;
 use crate::folder::Seen;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
 use crate::record::Asker;
-use crate::register::compile::Compiled;
 use crate::register::fault::Fault;
 use crate::reload::{ReloadFault, Reloaded, Reloader, Watch};
 use crate::service::{self, Sockets};
@@ -60,7 +59,7 @@ pub fn main(arguments: Arguments) -> u8 {
     };
     let patience = arguments.wait.unwrap_or(if sockets.is_empty() { Duration::ZERO } else { PATIENCE });
     let succession = Succession { sockets, patience };
-    let (settings, register, reloader, repetition) = match prepare(&arguments) {
+    let (parts, reloader, repetition) = match prepare(&arguments) {
         Ok(prepared) => prepared,
         Err(fault) => {
             eprintln!("{fault}");
@@ -70,7 +69,7 @@ pub fn main(arguments: Arguments) -> u8 {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let watch = (!arguments.no_watch).then(|| Watch::over(&reloader));
-            let code = runtime.block_on(run(Parts::new(settings, register), succession, (reloader, watch), repetition));
+            let code = runtime.block_on(run(parts, succession, (reloader, watch), repetition));
             // Everything is on record; a thread that still waits for a name service must not delay the end.
             runtime.shutdown_background();
             code
@@ -83,7 +82,7 @@ pub fn main(arguments: Arguments) -> u8 {
 }
 
 /// Reads the files and sets up the log; faults are to be printed, as the log may be what is faulty.
-fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Reloader, Repetition), String> {
+fn prepare(arguments: &Arguments) -> Result<(Parts, Reloader, Repetition), String> {
     let settings = arguments.installation.settings()?;
     let filter = arguments.log.as_deref().unwrap_or(settings.log.level.as_str());
     let format = arguments.log_format.unwrap_or(settings.log.format);
@@ -92,9 +91,9 @@ fn prepare(arguments: &Arguments) -> Result<(Settings, Compiled, Reloader, Repet
     let policies = &arguments.installation.policies;
     let seen = Seen::of(policies).map_err(|fault| told(&fault))?.unwrap_or_default();
     let reloader = Reloader::new(policies.clone(), seen);
-    let register = arguments.installation.compile(settings.limits.hold)?;
+    let (register, texts) = arguments.installation.compile(settings.limits.hold)?;
     tell_warnings(&register.warnings, policies);
-    Ok((settings, register, reloader, repetition))
+    Ok((Parts::new(settings, register, texts), reloader, repetition))
 }
 
 /// How many warnings the policy files have; `tasrih check` shows each of them.
@@ -206,7 +205,7 @@ async fn read_again(running: &Running, reloader: &Reloader, by: Option<Asker>) -
     service::reloading("reading the policy files again");
     let reloaded = reloader.reload_for(running.corridor(), by).await;
     match &reloaded {
-        Ok(Reloaded { version, is_new: true, warnings }) => {
+        Ok(Reloaded { version, is_new: true, warnings, .. }) => {
             tracing::info!(register = version.short(), warnings = warnings.len(), "a new register is in force");
             tell_warnings(warnings, reloader.folder());
         }

@@ -37,8 +37,9 @@ impl<'a> Steps<'a> {
         writeln!(f, "{way} {}", self.question.url)?;
         writeln!(f, "  at    {} {}", time.strftime("%Y-%m-%d %H:%M:%S"), zone.iana_name().unwrap_or("UTC"))?;
         writeln!(f, "  from  {} ({source})", self.question.peer.address)?;
-        if let Some(body) = &self.question.body {
-            writeln!(f, "  body  {} bytes, {}", body.len(), self.seen())?;
+        let known = self.question.supposed.body.as_ref().map(|body| body.size).filter(|size| *size > 0);
+        if let Some(size) = self.question.body.as_ref().map(|body| body.len() as u64).or(known) {
+            writeln!(f, "  body  {size} bytes, {}", self.seen())?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use super::series::{KINDS, OTHER, SCOPES};
 use super::{Metrics, signed};
 use crate::policy::{CandidateKind, Decision, PastExchange};
+use crate::register::diff::Counts;
 use crate::register::{Filing, FilingStatus, Id, Mode, ModeSetting, Order, OrderAction, Register, Scope, Transfer};
 
 /// Most transfers that have series of their own; the rest is counted as `other`.
@@ -63,6 +64,29 @@ impl Metrics {
                 && !suspending.iter().any(|scope| suspends(scope, transfer));
             series.transfer_in_force.with_label_values(&[transfer.id.as_str()]).set(in_force.into());
         }
+    }
+
+    /// A register differs from the one before in these transfers.
+    pub fn register_changed(&self, transfers: Counts) {
+        for (change, count) in transfers.each() {
+            self.0.register_changes.with_label_values(&[change]).inc_by(count);
+        }
+    }
+
+    /// What follows from the registers so far: what the authority must still be told, and since when; and when one
+    /// protected less than the one before.
+    pub fn registers_stand(&self, open: u64, oldest: Option<Timestamp>, weakened: Option<Timestamp>) {
+        let second = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_second);
+        self.0.notices_open.set(signed(open));
+        self.0.notices_oldest.set(second(oldest));
+        self.0.register_weakened.set(second(weakened));
+    }
+
+    /// How many registers are kept, in how many bytes, and whether that in force is among them.
+    pub fn registers_kept(&self, count: u64, bytes: u64, is_whole: bool) {
+        self.0.registers_kept.set(signed(count));
+        self.0.registers_kept_bytes.set(signed(bytes));
+        self.0.register_kept.set(is_whole.into());
     }
 
     /// An exchange was decided that a transfer was used for, or that came furthest under it.

@@ -17,6 +17,7 @@ use super::{AcceptFault, Carriage, Checked, Direction, Reread, Side, Unserved};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
+use crate::register::diff::Counts;
 
 /// Stands for a transfer beyond the cap, or one that is no longer declared.
 pub(super) const OTHER: &str = "other";
@@ -108,6 +109,13 @@ pub(super) struct Series {
     pub(super) flows: IntGaugeVec,
     pub(super) register_info: IntGaugeVec,
     pub(super) register_loaded: IntGauge,
+    pub(super) register_weakened: IntGauge,
+    pub(super) register_changes: IntCounterVec,
+    pub(super) registers_kept: IntGauge,
+    pub(super) registers_kept_bytes: IntGauge,
+    pub(super) register_kept: IntGauge,
+    pub(super) notices_open: IntGauge,
+    pub(super) notices_oldest: IntGauge,
     pub(super) reloads: IntCounterVec,
     pub(super) reload_refused: IntGauge,
     pub(super) recipient_certificate_ends: IntGaugeVec,
@@ -277,6 +285,29 @@ impl Series {
             ),
             register_info: make.gauges("register_info", "The register in force, as a label.", &["version"]),
             register_loaded: make.gauge("register_loaded_timestamp_seconds", "When the register in force was loaded."),
+            register_weakened: make.gauge(
+                "register_weakened_timestamp_seconds",
+                "When a register that protects less than the one before was put in force last; 0 where none is known.",
+            ),
+            register_changes: make.counters(
+                "register_transfer_changes_total",
+                "Transfers that differ from the register before, at start and at reloads, by what became of them.",
+                &["change"],
+            ),
+            registers_kept: make.gauge("registers_kept", "Registers kept by version in the state folder."),
+            registers_kept_bytes: make.gauge("registers_kept_bytes", "Bytes of the registers kept, and their manifests."),
+            register_kept: make.gauge(
+                "register_kept",
+                "1 while the register in force is kept; at 0 its decisions could not be explained later.",
+            ),
+            notices_open: make.gauge(
+                "notifications_open",
+                "Changes that the authority must be told and no `notifications` entry says it was (law 09-08 art. 15).",
+            ),
+            notices_oldest: make.gauge(
+                "notifications_oldest_timestamp_seconds",
+                "Since when the oldest of them is in force; 0 where none is open.",
+            ),
             reloads: make.counters(
                 "register_reloads_total",
                 "Registers read again while the proxy ran: taken, or refused because of a fault.",
@@ -344,6 +375,9 @@ impl Series {
     }
 
     fn start_at_zero(&self) {
+        for change in Counts::LABELS {
+            self.register_changes.with_label_values(&[change]);
+        }
         for standing in STANDINGS {
             self.flows.with_label_values(&[standing]);
         }

@@ -200,6 +200,8 @@ fn facts(fields: &mut Fields<'_>) -> Supposed {
         record_unavailable: fields
             .optional("record", scalar::choice(&[("available", false), ("unavailable", true)]))
             .unwrap_or(false),
+        declared_length: None,
+        path_digest: None,
     }
 }
 

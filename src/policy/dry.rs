@@ -67,6 +67,10 @@ pub struct Supposed {
     pub bytes_today: u64,
     /// What a body was found to be, where its bytes are not at hand: of an exchange on record.
     pub body: Option<BodyFacts>,
+    /// What the head declares of a body that was never read, in bytes, of an exchange on record.
+    pub declared_length: Option<u64>,
+    /// Keyed digest of the whole path, of an exchange on record: it tells an exchange that is tried again.
+    pub path_digest: Option<Digest>,
     /// No record can be written.
     pub record_unavailable: bool,
 }
@@ -233,10 +237,11 @@ impl Asked {
             (None, known) => known.map(|body| body.findings.clone()).unwrap_or_default(),
         };
         let size = question.body.as_ref().map(|body| body.len() as u64).or(known.map(|body| body.size));
+        let size = size.or(question.supposed.declared_length);
         let body = size.filter(|size| *size > 0 || known.is_none()).map_or(DeclaredBody::None, DeclaredBody::Length);
         let request = Request {
             method: question.method.clone(),
-            path_digest: digest(url.path.as_str().as_bytes()),
+            path_digest: question.supposed.path_digest.unwrap_or_else(|| digest(url.path.as_str().as_bytes())),
             path: url.path,
             content_type: question.content_type.clone(),
             body,
@@ -257,7 +262,9 @@ impl Asked {
         let Some(body) = &question.body else {
             return question.supposed.body.clone().unwrap_or_else(BodyFacts::none);
         };
-        BodyFacts { size: body.len() as u64, digest: Some(digest(body)), findings: self.findings.clone() }
+        let known = question.supposed.body.as_ref().and_then(|known| known.digest);
+        let digest = known.unwrap_or_else(|| digest(body));
+        BodyFacts { size: body.len() as u64, digest: Some(digest), findings: self.findings.clone() }
     }
 }
 

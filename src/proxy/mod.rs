@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use std::net::IpAddr;
 use tokio::sync::Semaphore;
 
+use crate::archive::Archive;
 use crate::audit::Audit;
 use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
@@ -72,6 +73,8 @@ pub struct Corridor {
     pub ledger: Mutex<Ledger>,
     /// Where decisions go before anything leaves.
     pub audit: Audit,
+    /// Where registers are kept by version.
+    pub archive: Arc<Archive>,
     /// Names to addresses.
     pub resolver: Arc<dyn Resolve>,
     /// Which addresses may be dialled at all.

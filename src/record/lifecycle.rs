@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::event::{Place, log_metadata, put, put_activity, put_time};
-use super::{Lifecycle, LifecycleRecord, Origin, RecognisedFlow, past};
+use super::{Lifecycle, LifecycleRecord, Origin, RecognisedFlow, Since, past};
+use crate::register::Version;
 
 const CLASS: u32 = 6002;
 const CLASS_NAME: &str = "Application Lifecycle";
@@ -64,14 +65,23 @@ fn tell(event: &Lifecycle) -> Telling {
             message: "stopped in order".to_owned(),
             ours: json!({}),
         },
-        Lifecycle::RegisterLoaded { version, transfers, warnings, origin } => Telling {
+        Lifecycle::RegisterLoaded { version, transfers, warnings, origin, since, kept, open_notices } => Telling {
             code: "register-loaded",
             activity: OTHER,
-            severity: INFORMATIONAL,
-            message: format!("a register with {transfers} transfers took effect"),
-            ours: with_origin(
-                json!({ "register_version": &*version.0, "transfers": transfers, "warnings": warnings }),
-                origin,
+            severity: if since.weakens() { MEDIUM } else { INFORMATIONAL },
+            message: format!("a register with {transfers} transfers took effect{}", since.told()),
+            ours: with_since(
+                with_origin(
+                    json!({
+                        "register_version": &*version.0,
+                        "transfers": transfers,
+                        "warnings": warnings,
+                        "kept": kept,
+                        "open_notices": open_notices,
+                    }),
+                    origin,
+                ),
+                since,
             ),
         },
         Lifecycle::RegisterRefused { in_force, faults, origin } => Telling {
@@ -149,6 +159,44 @@ fn recognised(flow: &RecognisedFlow) -> Value {
         ours["recipient"] = json!(recipient);
     }
     ours
+}
+
+/// Adds what a register follows, and in what it differs.
+fn with_since(mut ours: Value, since: &Since) -> Value {
+    if let Some(previous) = since.previous() {
+        ours["previous_version"] = json!(&*previous.0);
+    }
+    if let Since::Changed(brief) = since {
+        ours["diff"] = brief.to_json();
+    }
+    ours
+}
+
+impl Since {
+    /// Version of the register before.
+    fn previous(&self) -> Option<&Version> {
+        match self {
+            Since::First => None,
+            Since::Same(version) | Since::Unknown(version) => Some(version),
+            Since::Changed(brief) => Some(&brief.previous),
+        }
+    }
+
+    /// Whether it is known to protect less than the one before.
+    pub fn weakens(&self) -> bool {
+        matches!(self, Since::Changed(brief) if brief.weakens())
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Since::First | Since::Same(_) => String::new(),
+            Since::Changed(brief) if brief.weakens() => {
+                format!("; {}; it protects less than the one before: {}", brief.transfers, brief.weaker)
+            }
+            Since::Changed(brief) => format!("; {}", brief.transfers),
+            Since::Unknown(_) => "; the one before is not kept, so the difference is not known".to_owned(),
+        }
+    }
 }
 
 /// Adds who changed the policy files, where anything is known of that.

@@ -17,10 +17,12 @@ use uuid::Uuid;
 use crate::destination::Destination;
 use crate::inspect::{Content, Findings};
 use crate::policy::{CandidateKind, CandidateReport, Decision, Digest, End, EntryPoint, Reason, Stage, TlsFacts};
+use crate::register::diff::Brief;
 use crate::register::{Allowance, Id, Mode, Transfer, Version};
 use crate::vocabulary::{Country, Regime, Term};
 
 mod event;
+pub mod history;
 mod lifecycle;
 pub mod past;
 pub mod path;
@@ -47,7 +49,7 @@ pub enum Record {
     /// The `interrupted` outcome of a decision that an earlier process left open.
     Interrupted(Box<past::Interrupted>),
     /// What happened to the proxy itself.
-    Lifecycle(LifecycleRecord),
+    Lifecycle(Box<LifecycleRecord>),
 }
 
 impl Record {
@@ -393,6 +395,12 @@ pub enum Lifecycle {
         warnings: u64,
         /// Who changed the files; empty at start.
         origin: Origin,
+        /// What it follows.
+        since: Since,
+        /// Whether it is kept by version, so that what it decides can be explained later.
+        kept: bool,
+        /// How many changes the authority must still be told, those of earlier registers included.
+        open_notices: u64,
     },
     /// A register that was to take effect while the proxy ran was refused.
     RegisterRefused {
@@ -426,6 +434,19 @@ pub enum Lifecycle {
         /// How many were refused.
         refused: u64,
     },
+}
+
+/// What a register follows that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// None, as far as this state folder knows.
+    First,
+    /// The same: the proxy was stopped meanwhile.
+    Same(Version),
+    /// Another one, which differs so.
+    Changed(Box<Brief>),
+    /// Another one that cannot be had again, so that the difference is not known.
+    Unknown(Version),
 }
 
 /// What a record says about an undeclared flow that recurs.

@@ -85,6 +85,8 @@ pub struct Seen {
     pub scheme: Option<String>,
     /// Declared media type.
     pub content_type: Option<String>,
+    /// Length of the body as the head declares it, in bytes.
+    pub declared_length: Option<u64>,
     /// What target and body were taken for: decisions only.
     pub categories: Vec<String>,
     /// Format of an image or video, or `other`.
@@ -141,12 +143,14 @@ pub fn read(json: &[u8]) -> Result<Past, PastFault> {
     };
     let used = ours.transfer.map(|id| (CandidateKind::Transfer, id));
     let used = used.or_else(|| ours.allowance.map(|id| (CandidateKind::Allowance, id)));
+    let declared_length = event.http_request.as_ref().and_then(|request| request.body_length);
     let url = event.http_request.map(|request| request.url.path);
     let (tls_version, sni) = event.tls.map_or((None, None), |tls| (tls.version, tls.sni));
     let dialled = event.dst_endpoint.as_ref().filter(|endpoint| endpoint.hostname.is_some());
     let seen = Seen {
         scheme: ours.scheme,
         content_type: ours.content_type,
+        declared_length,
         categories: ours.categories,
         content: ours.content,
         unread: ours.unread,
@@ -424,6 +428,7 @@ impl Endpoint {
 #[derive(Deserialize)]
 struct Request {
     url: Url,
+    body_length: Option<u64>,
 }
 
 #[derive(Deserialize)]

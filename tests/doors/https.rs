@@ -184,8 +184,9 @@ async fn refusal(tls: ListenerTls) -> String {
     let mut settings = support::settings_in(folder.path(), &roots);
     settings.upstream.roots = vec![tasrih::config::Root::System];
     settings.listeners.push(over_tls(tls));
-    let register = compile(&[Text { name: "p.yaml".into(), text: "schema: tasrih/1\n".into() }]).expect("empty");
-    match app::start(Parts::new(settings, register)).await {
+    let texts = vec![Text { name: "p.yaml".into(), text: "schema: tasrih/1\n".into() }];
+    let register = compile(&texts).expect("empty");
+    match app::start(Parts::new(settings, register, texts)).await {
         Err(fault @ StartFault::ListenerTls { .. }) => tasrih::proxy::error::told(&fault),
         Err(fault) => panic!("another fault: {fault}"),
         Ok(_) => panic!("it starts"),

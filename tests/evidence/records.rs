@@ -9,7 +9,7 @@ use tasrih::policy::{CandidateKind, CandidateReport, Decision, End, Reason};
 use tasrih::record::past::{self, Interrupted, Kind};
 use tasrih::record::{
     Asker, DecisionRecord, Exchange, Folded, Heartbeat, Lifecycle, LifecycleRecord, MAX_BYTES, OUTCOME_MARGIN, Origin,
-    OutcomeRecord, RecognisedFlow, Record,
+    OutcomeRecord, RecognisedFlow, Record, Since,
 };
 use tasrih::register::Version;
 
@@ -126,7 +126,15 @@ fn each_happening_of_the_proxy_is_a_valid_event() {
         Lifecycle::Start { interrupted: 2 },
         Lifecycle::Stop,
         Lifecycle::RegisterRefused { in_force: version.clone(), faults: 2, origin: origin() },
-        Lifecycle::RegisterLoaded { version, transfers: 3, warnings: 0, origin: Origin::default() },
+        Lifecycle::RegisterLoaded {
+            version: version.clone(),
+            transfers: 3,
+            warnings: 0,
+            origin: Origin::default(),
+            since: Since::Unknown(version),
+            kept: false,
+            open_notices: 2,
+        },
         Lifecycle::Heartbeat(beat),
         Lifecycle::TornTail { segment: "00000000000000000000.seg".to_owned(), offset: 99, bytes: 7 },
         Lifecycle::ClockStep { by: SignedDuration::from_secs(-3_600) },
@@ -134,7 +142,7 @@ fn each_happening_of_the_proxy_is_a_valid_event() {
         Lifecycle::FlowRecognised(Box::new(flow())),
     ] {
         let record = LifecycleRecord { time: noon(), node: "egress-1".into(), event };
-        assert!(matches!(understood(&json_of(&Record::Lifecycle(record))).kind, Kind::Lifecycle(_)));
+        assert!(matches!(understood(&json_of(&Record::Lifecycle(Box::new(record)))).kind, Kind::Lifecycle(_)));
     }
 }
 

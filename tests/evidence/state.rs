@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use tasrih::audit::{Audit, OpenFault, Options};
 use tasrih::policy::End;
 use tasrih::record::past::Kind;
-use tasrih::record::{Lifecycle, Origin, OutcomeRecord};
+use tasrih::record::{Lifecycle, Origin, OutcomeRecord, Since};
 use tasrih::register::Version;
 
 use crate::exchanges::{denial, permit};
@@ -105,7 +105,15 @@ async fn write_the_fixture() {
     let version = Version("ab".repeat(32).into());
     let origin = Origin::default();
     for event in [
-        Lifecycle::RegisterLoaded { version: version.clone(), transfers: 3, warnings: 1, origin: origin.clone() },
+        Lifecycle::RegisterLoaded {
+            version: version.clone(),
+            transfers: 3,
+            warnings: 1,
+            origin: origin.clone(),
+            since: Since::First,
+            kept: true,
+            open_notices: 0,
+        },
         Lifecycle::RegisterRefused { in_force: version, faults: 2, origin },
         Lifecycle::ClockStep { by: SignedDuration::from_secs(-3_600) },
         Lifecycle::RoomAgain { refused: 12 },

@@ -8,7 +8,7 @@ use tasrih::audit::{Audit, Cause, Options, RecordUnavailable};
 use tasrih::clock::ManualClock;
 use tasrih::policy::{Decision, End};
 use tasrih::record::past::{Kind, Past};
-use tasrih::record::{DecisionRecord, Lifecycle, Origin, OutcomeRecord};
+use tasrih::record::{DecisionRecord, Lifecycle, Origin, OutcomeRecord, Since};
 use tasrih::register::Version;
 
 use crate::exchanges::{denial, permit};
@@ -39,6 +39,9 @@ async fn a_life_is_on_record_and_durable_step_by_step() {
             transfers: 3,
             warnings: 1,
             origin: Origin::default(),
+            since: Since::First,
+            kept: true,
+            open_notices: 0,
         })
         .await
         .unwrap();

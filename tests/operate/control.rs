@@ -61,6 +61,8 @@ async fn reload_puts_the_files_in_force_and_says_so_or_prints_every_fault() {
     let (code, said) = reload(&ground, &["--json"]).await;
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!((code, &said["taken"], &said["is_new"]), (Some(0), &true.into(), &true.into()), "{said}");
+    assert_eq!(said["changes"]["told"], "transfers: 1 narrowed", "{said}");
+    assert_eq!(said["changes"]["diff"]["weakens"], false, "{said}");
     let refused = client.send(ground.frame()).await.expect("a reply");
     assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("filing-suspended")));
 

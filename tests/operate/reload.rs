@@ -32,8 +32,16 @@ async fn sighup_puts_the_policy_files_in_force_and_a_faulty_one_changes_nothing(
     let refused = client.send(ground.frame()).await.expect("a reply");
     assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("filing-suspended")));
 
+    assert!(!process.log().contains("protects less"), "a suspension weakens nothing: {}", process.log());
+
+    let (before, pins) = good.split_once(", tls_spki_sha256:").expect("pins");
+    fs::write(&file, before.to_owned() + pins.split_once(']').expect("a list").1).expect("written");
+    process.signal(Signal::HUP);
+    until("the weakening is logged", || process.log().contains("the register protects less than the one before")).await;
+    assert!(process.log().contains("recipient ministry-b: pinned keys"), "{}", process.log());
+
     process.signal(Signal::TERM);
     assert_eq!(process.ended().await.0.code(), Some(0), "{}", process.log());
     let codes: Vec<_> = ground.records().iter().map(|record| record["metadata"]["event_code"].to_string()).collect();
-    assert_eq!(codes.iter().filter(|code| code.contains("register-")).count(), 3, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| code.contains("register-")).count(), 4, "{codes:?}");
 }

@@ -44,9 +44,10 @@ async fn a_proxy_whose_log_is_not_synced() {
     let place = PathBuf::from(place);
     let text = std::fs::read_to_string(place.join("tasrih.yaml")).expect("a configuration");
     let settings = config::read(&Text { name: "tasrih.yaml".into(), text }).expect("settings").settings;
-    let register = compile(&folder::read(&place.join("policies")).expect("policies")).expect("a register");
+    let texts = folder::read(&place.join("policies")).expect("policies");
+    let register = compile(&texts).expect("a register");
     let inner = Folder::open_or_create(&settings.state.join("log")).expect("a folder");
-    let parts = Parts { storage: Some(Arc::new(Careless { inner, fault })), ..Parts::new(settings, register) };
+    let parts = Parts { storage: Some(Arc::new(Careless { inner, fault })), ..Parts::new(settings, register, texts) };
     let mut terminate = signal(SignalKind::terminate()).expect("a signal");
     let running = app::start(parts).await.expect("a proxy");
     println!("proxy      http://{}\nadmin      http://{}/metrics", running.proxies[0], running.admin);

@@ -181,12 +181,14 @@ impl Plan {
         let mut settings = settings_in(folder.path(), &roots);
         settings.upstream.hosts = hosts;
         (self.change)(&mut settings);
-        let register = compile(&[Text { name: "policies/test.yaml".into(), text: policy }]);
+        let texts = vec![Text { name: "policies/test.yaml".into(), text: policy }];
+        let register = compile(&texts);
         let register = register.unwrap_or_else(|faults| panic!("{faults}"));
         let authority = settings.interception.certificate.clone();
         let running = app::start(Parts {
             settings,
             register,
+            texts,
             clock: self.clock,
             resolver: Arc::new(NoResolver),
             storage: self.storage,

@@ -57,7 +57,7 @@ fn register(installation: &Installation, settings: &Settings) -> (Line, Option<R
             let remedy = format!("`tasrih check {}` shows every fault", installation.policies.display());
             (Line::fault("register", first, remedy), None)
         }
-        Ok(compiled) => {
+        Ok((compiled, _)) => {
             let register = compiled.register;
             let version = register.version.short();
             let (transfers, allowances) = (register.transfers.len(), register.allowances.len());

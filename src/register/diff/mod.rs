@@ -12,12 +12,16 @@ use jiff::civil::Date;
 
 use super::{FilingStatus, From, Notification, Register, Transfer, Version};
 
+mod brief;
 mod field;
+mod notice;
 mod sheet;
 mod value;
 mod words;
 
+pub use brief::{Brief, Counts, Listed};
 pub use field::{Effect, Field, FieldChange};
+pub use notice::{Notice, carry};
 use sheet::Sheet;
 use value::compare;
 
@@ -224,7 +228,7 @@ impl<'a> Told<'a> {
 }
 
 fn dues(change: &Change, old: &Register, new: &Register, told: &Told<'_>) -> Vec<Due> {
-    let subject = format!("{} {}", change.kind.as_str(), change.id).trim().to_owned();
+    let subject = change.subject();
     // A recipient's change may be told as one of the transfer: `transfer cctv-to-ministry-a: recipient address`.
     let through =
         || change.transfers.iter().find_map(|id| told.closes(&format!("transfer {id}"), change.kind.as_str()));

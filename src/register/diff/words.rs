@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value as Json, json};
 
-use super::{Change, Diff, Due, Effect, FieldChange, Kind, What};
+use super::{Change, Counts, Diff, Due, FieldChange, Kind, What};
 
 /// Lists longer than this are cut: the officer reads the file then.
 const MOST_SHOWN: usize = 12;
@@ -37,25 +37,7 @@ impl fmt::Display for Diff {
 impl Diff {
     /// `transfers: 1 added, 2 widened, 1 removed`; entries that transfers refer to count with the transfers.
     pub fn summary(&self) -> String {
-        let transfers = self.transfers();
-        let count = |wanted: &dyn Fn(What, Effect) -> bool| {
-            transfers.values().filter(|(what, effect)| wanted(*what, *effect)).count()
-        };
-        let changed = |effect: Effect| move |what: What, found: Effect| what == What::Changed && found == effect;
-        let counts = [
-            ("added", count(&|what, _| what == What::Added)),
-            ("widened", count(&changed(Effect::Widened))),
-            ("narrowed", count(&changed(Effect::Narrowed))),
-            ("widened and narrowed", count(&changed(Effect::Both))),
-            ("changed otherwise", count(&changed(Effect::Neutral))),
-            ("removed", count(&|what, _| what == What::Removed)),
-        ];
-        let told: Vec<String> =
-            counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
-        match told.is_empty() {
-            true => "transfers: none changed".to_owned(),
-            false => format!("transfers: {}", told.join(", ")),
-        }
+        Counts::of(self).to_string()
     }
 
     /// The same for programs.
@@ -86,12 +68,12 @@ impl What {
 
 impl Change {
     /// `transfer cctv-to-ministry-a`.
-    fn subject(&self) -> String {
+    pub(super) fn subject(&self) -> String {
         format!("{} {}", self.kind.as_str(), self.id).trim_end().to_owned()
     }
 
     /// Which of the fields protect less.
-    fn weak_fields(&self) -> String {
+    pub(super) fn weak_fields(&self) -> String {
         let weak: Vec<&str> =
             self.fields.iter().filter(|field| field.weakens).map(|field| field.field.as_str()).collect();
         match (weak.is_empty(), self.what, self.kind) {
