@@ -113,6 +113,16 @@ pub enum StartFault {
     Trust(#[from] TrustFault),
     #[error("cannot listen on {address} ({name})")]
     Listen { name: String, address: SocketAddr, source: io::Error },
+    #[error(
+        "the listener `{name}` may not take connections to other addresses: `tproxy` wants CAP_NET_ADMIN, or a socket unit \
+         of systemd with `Transparent=yes`"
+    )]
+    MayNotBeTransparent { name: String },
+    #[error(
+        "the socket that was handed over for the listener `{name}` takes no connections to other addresses: write \
+         `Transparent=yes` in its unit"
+    )]
+    NotTransparent { name: String },
     #[error("the listener `{name}` cannot speak TLS")]
     ListenerTls { name: String, source: ListenerFault },
     #[error(transparent)]

@@ -437,6 +437,7 @@ impl Evidence {
             country: None,
             tls: None,
             client_alert: None,
+            redirected: None,
         };
         let record = DecisionRecord {
             time: "2031-05-02T12:00:00Z".parse().expect("a time"),

@@ -5,5 +5,11 @@ mod support;
 #[path = "ways/ground.rs"]
 mod ground;
 
+#[path = "ways/network.rs"]
+mod network;
+
+#[path = "ways/transparent.rs"]
+mod transparent;
+
 #[path = "ways/socks.rs"]
 mod socks;

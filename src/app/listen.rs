@@ -1,13 +1,17 @@
 //! The sockets of a proxy: taken over from a service manager or bound here, each with what is spoken on it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use nix::sys::socket::sockopt::IpTransparent;
+use nix::sys::socket::{getsockopt, setsockopt};
 use tokio::net::TcpListener;
 
 use super::StartFault;
 use crate::config::{ClientCertificates, Entry, Listener, ListenerTls, Settings};
 use crate::proxy::accept::{Listening, Speaks};
+use crate::proxy::transparent::{Reads, Way};
 use crate::service::Sockets;
 use crate::tls::ProxyAcceptor;
 use crate::tls::issue::now;
@@ -29,7 +33,10 @@ impl Bound {
         let spoken: Result<Vec<_>, StartFault> = settings.listeners.iter().map(speaks).collect();
         let (mut listeners, mut proxies) = (Vec::new(), Vec::new());
         for (listener, speaks) in settings.listeners.iter().zip(spoken?) {
-            let socket = bind(sockets, &listener.name, listener.bind).await?;
+            let socket = match listener.tproxy {
+                true => bind_tproxy(sockets, listener)?,
+                false => bind(sockets, &listener.name, listener.bind).await?,
+            };
             proxies.push(local(&socket, listener.bind));
             listeners.push(Listening { socket, speaks });
         }
@@ -72,7 +79,14 @@ fn speaks(listener: &Listener) -> Result<Speaks, StartFault> {
     match listener.entry {
         Entry::Forward => Ok(secure(listener)?.map_or(Speaks::Http, Speaks::HttpOverTls)),
         Entry::Socks5 => Ok(Speaks::Socks5),
+        Entry::Transparent => Ok(transparent(listener, Reads::Any)),
+        Entry::TransparentHttp => Ok(transparent(listener, Reads::Http)),
+        Entry::TransparentTls => Ok(transparent(listener, Reads::Tls)),
     }
+}
+
+fn transparent(listener: &Listener, reads: Reads) -> Speaks {
+    Speaks::Transparent(if listener.tproxy { Way::Tproxy } else { Way::Redirect }, reads)
 }
 
 fn secure(listener: &Listener) -> Result<Option<Arc<ProxyAcceptor>>, StartFault> {
@@ -99,6 +113,43 @@ async fn bind(sockets: &mut Sockets, name: &str, address: SocketAddr) -> Result<
     let listening = TcpListener::bind(address).await;
     listening.map_err(|source| StartFault::Listen { name: name.to_owned(), address, source })
 }
+
+/// A socket that takes connections to every address, as TPROXY hands them over.
+fn bind_tproxy(sockets: &mut Sockets, listener: &Listener) -> Result<TcpListener, StartFault> {
+    let name = || listener.name.clone();
+    if let Some(inherited) = sockets.take(listener.bind)? {
+        return match getsockopt(&inherited, IpTransparent) {
+            Ok(true) => Ok(inherited),
+            Ok(false) | Err(_) => Err(StartFault::NotTransparent { name: name() }),
+        };
+    }
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::PermissionDenied => StartFault::MayNotBeTransparent { name: name() },
+        _ => StartFault::Listen { name: name(), address: listener.bind, source },
+    };
+    let socket = tproxy_socket(listener.bind).map_err(failed)?;
+    TcpListener::from_std(socket).map_err(failed)
+}
+
+/// Makes such a socket, which listens.
+///
+/// # Errors
+/// What the system says; `PermissionDenied` without `CAP_NET_ADMIN`.
+pub fn tproxy_socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // The option of IPv4 is the one of the whole socket, whatever its family (ip(7), tproxy.rst of the kernel).
+    setsockopt(&socket, IpTransparent, &true)?;
+    net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &address)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Connections that wait in the kernel to be accepted, as tokio has it for the other listeners.
+const BACKLOG: i32 = 1024;
 
 /// The address that was really taken: port 0 takes a free one.
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {

@@ -341,8 +341,12 @@ impl Summary {
 
 /// How a client names a listener, and what it must bring.
 fn way_in(listener: &Listener) -> (&'static str, String) {
-    if listener.entry == Entry::Socks5 {
-        return ("socks5h", String::new());
+    match listener.entry {
+        Entry::Forward => {}
+        Entry::Socks5 => return ("socks5h", String::new()),
+        Entry::Transparent => return ("transparent", String::new()),
+        Entry::TransparentHttp => return ("transparent", " (HTTP)".to_owned()),
+        Entry::TransparentTls => return ("transparent", " (TLS)".to_owned()),
     }
     let Some(tls) = &listener.tls else { return ("http", String::new()) };
     let note = match (&tls.client_ca, tls.client_certificates) {

@@ -18,31 +18,38 @@ pub(super) fn listener(fields: &mut Fields<'_>, taken: &mut Taken<'_>) -> Option
     let is_secured = fields.holds_map("tls");
     let tls = fields.map("tls", "the TLS of a listener", tls);
     fields.not_built("proxy_protocol", "the source is the peer that connects so far");
-    fields.not_built("tproxy", "only `entry: forward` is built so far");
+    let tproxy = fields.or_default("tproxy", false, scalar::boolean);
+    if entry.is_some_and(|entry| !entry.is_transparent()) {
+        let problem = Problem::new("`tproxy` is for listeners with `entry: transparent`");
+        fields.refuse("tproxy", problem.hint("leave it out: clients of this listener connect to it themselves"));
+    }
     if is_secured && entry.is_some_and(|entry| entry != Entry::Forward) {
         let problem = Problem::new("`tls` is for listeners with `entry: forward`");
         fields.refuse("tls", problem.hint("leave it out: what clients speak to this listener has no TLS of its own"));
     }
     let bind = bind?;
     taken.claim(bind, "this listener", fields.places().of("bind"));
-    let listener = Listener { name: name.unwrap_or_else(|| bind.to_string()), bind, entry: entry?, tls };
+    let listener = Listener { name: name.unwrap_or_else(|| bind.to_string()), bind, entry: entry?, tls, tproxy };
     // A listener whose TLS is faulty must not be taken for one without.
     (is_secured == listener.tls.is_some()).then_some(listener)
 }
 
 /// The entry points of a listener; `https-proxy` is `forward` with `tls`.
 fn entry(scalar: &Scalar) -> Read<Entry> {
-    const LATER: [&str; 2] = ["transparent-http", "transparent-tls"];
-    if LATER.contains(&scalar.text.as_str()) {
-        let problem = Problem::new(format!("`{}` is not built yet", scalar.text));
-        return Err(problem.hint("`forward` takes HTTP requests and CONNECT"));
-    }
     if scalar.text == "https-proxy" {
         let problem = Problem::new("`https-proxy` is the entry point of a `forward` listener with `tls`");
         return Err(problem.hint("write `entry: forward, tls: {certificate: FILE, key: FILE}`"));
     }
-    scalar::choice(&[("forward", Entry::Forward), ("socks5", Entry::Socks5)])(scalar)
+    scalar::choice(ENTRIES)(scalar)
 }
+
+const ENTRIES: &[(&str, Entry)] = &[
+    ("forward", Entry::Forward),
+    ("socks5", Entry::Socks5),
+    ("transparent", Entry::Transparent),
+    ("transparent-http", Entry::TransparentHttp),
+    ("transparent-tls", Entry::TransparentTls),
+];
 
 /// Whoever names authorities for clients wants certificates, so that is what an absent key means.
 const CLIENT_CERTIFICATES: &[(&str, ClientCertificates)] =

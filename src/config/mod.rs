@@ -132,6 +132,8 @@ pub struct Listener {
     pub entry: Entry,
     /// With it, clients speak TLS to the proxy itself (entry point `https-proxy`).
     pub tls: Option<ListenerTls>,
+    /// A transparent listener that takes connections as they are (TPROXY) instead of redirected ones.
+    pub tproxy: bool,
 }
 
 /// TLS towards the proxy itself. All files are PEM.
@@ -165,6 +167,19 @@ pub enum Entry {
     Forward,
     /// SOCKS version 5.
     Socks5,
+    /// Connections that the network leads here, read as what their first bytes are.
+    Transparent,
+    /// The same, read as HTTP.
+    TransparentHttp,
+    /// The same, read as TLS.
+    TransparentTls,
+}
+
+impl Entry {
+    /// Whether clients come in without knowing.
+    pub fn is_transparent(self) -> bool {
+        matches!(self, Entry::Transparent | Entry::TransparentHttp | Entry::TransparentTls)
+    }
 }
 
 /// Files of the interception authority, in PEM; made at first run where both are absent.
@@ -274,6 +289,7 @@ impl Default for Settings {
                 bind: loopback(3128),
                 entry: Entry::Forward,
                 tls: None,
+                tproxy: false,
             }],
             admin: loopback(9180),
             metrics: None,

@@ -48,6 +48,9 @@ listeners:
   - {name: six, bind: "[::1]:0", entry: forward}
   - {name: over-tls, bind: "10.0.0.1:3129", entry: forward, tls: {certificate: p.pem, key: p.key, client_ca: ca.pem, client_certificates: optional, crl: ca.crl}}
   - {bind: "10.0.0.1:1080", entry: socks5}
+  - {bind: "10.0.0.1:80", entry: transparent-http}
+  - {bind: "10.0.0.1:443", entry: transparent-tls}
+  - {name: all, bind: "[::]:9", entry: transparent, tproxy: true}
   - {name: own, bind: "10.0.0.1:3130", entry: forward, tls: {certificate: p.pem, key: p.key, client_ca: ca.pem}}
 admin: {bind: "127.0.0.1:9999"}
 metrics: {bind: "10.0.0.1:9181"}
@@ -66,10 +69,16 @@ log: {format: json, level: warn}
     );
     assert_eq!(read.node, "rabat-2");
     let names: Vec<&str> = read.listeners.iter().map(|listener| listener.name.as_str()).collect();
-    assert_eq!(names, ["10.0.0.1:3128", "six", "over-tls", "10.0.0.1:1080", "own"]);
+    assert_eq!(
+        names,
+        ["10.0.0.1:3128", "six", "over-tls", "10.0.0.1:1080", "10.0.0.1:80", "10.0.0.1:443", "all", "own"]
+    );
     let tls: Vec<Option<ClientCertificates>> =
         read.listeners.iter().map(|it| it.tls.as_ref().map(|tls| tls.client_certificates)).collect();
-    assert_eq!(tls, [None, None, Some(ClientCertificates::Optional), None, Some(ClientCertificates::Required)]);
+    assert_eq!(
+        tls,
+        [None, None, Some(ClientCertificates::Optional), None, None, None, None, Some(ClientCertificates::Required)]
+    );
     assert_eq!(read.metrics.map(|bind| bind.port()), Some(9181));
     assert_eq!(read.spool_folder(), PathBuf::from("/var/spool/tasrih"));
     assert_eq!((read.log.format, read.log.level), (LogFormat::Json, LogLevel::Warn));
@@ -126,7 +135,6 @@ const FAULTS: &[(&str, &[&str])] = &[
         "listeners: [{bind: '127.0.0.1:1', entry: socks5, tls: {certificate: c, key: k}}]",
         &["`tls` is for listeners with `entry: forward`"],
     ),
-    ("listeners: [{bind: '127.0.0.1:1', entry: transparent-tls}]", &["`transparent-tls` is not built yet"]),
     ("listeners: [{bind: '127.0.0.1:1', entry: https-proxy}]", &["`https-proxy` is the entry point of a `forward`"]),
     (
         "listeners: [{bind: '127.0.0.1:1', entry: forward, tls: {key: k}}]",
@@ -152,7 +160,10 @@ const FAULTS: &[(&str, &[&str])] = &[
         "listeners: [{bind: '127.0.0.1:1', entry: forward, proxy_protocol: [10.0.0.0/29]}]",
         &["`proxy_protocol` is not built yet"],
     ),
-    ("listeners: [{bind: '127.0.0.1:1', entry: forward, tproxy: true}]", &["`tproxy` is not built yet"]),
+    (
+        "listeners: [{bind: '127.0.0.1:1', entry: forward, tproxy: true}]",
+        &["`tproxy` is for listeners with `entry: transparent`"],
+    ),
     (
         "listeners: [{bind: '127.0.0.1:1', entry: forward}, {bind: '127.0.0.1:1', entry: forward}]",
         &["`127.0.0.1:1` meets `127.0.0.1:1`, taken at tasrih.yaml:1:20"],

@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::proofs::Proofs;
 use super::request::{Door, Place};
+use super::transparent::{self, Reads, Way};
 use super::{Corridor, StopSignal, server, socks, stopped};
+
 use crate::descriptors;
 use crate::metrics::{AcceptFault, Unserved};
 use crate::policy::EntryPoint;
@@ -40,6 +42,8 @@ pub enum Speaks {
     HttpOverTls(Arc<ProxyAcceptor>),
     /// SOCKS version 5.
     Socks5,
+    /// Whatever they would speak to whom they mean.
+    Transparent(Way, Reads),
 }
 
 impl Speaks {
@@ -47,7 +51,7 @@ impl Speaks {
     pub fn tls(&self) -> Option<&Arc<ProxyAcceptor>> {
         match self {
             Speaks::HttpOverTls(tls) => Some(tls),
-            Speaks::Http | Speaks::Socks5 => None,
+            Speaks::Http | Speaks::Socks5 | Speaks::Transparent(..) => None,
         }
     }
 
@@ -56,6 +60,7 @@ impl Speaks {
             Speaks::Http => EntryPoint::Forward,
             Speaks::HttpOverTls(_) => EntryPoint::HttpsProxy,
             Speaks::Socks5 => EntryPoint::Socks5,
+            Speaks::Transparent(..) => EntryPoint::Transparent,
         }
     }
 }
@@ -101,12 +106,19 @@ async fn let_in(
     };
     let place = Place::new(place, presence, corridor.metrics.connection_opened());
     // A client that is gone already has no address any more.
-    let Ok(proxy) = stream.local_addr() else { return Some(()) };
+    let Ok(proxy) = stream.local_addr().map(canonical) else { return Some(()) };
+    let peer = canonical(peer);
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
     let entry = listening.speaks.entry();
     let (connection, proofs) = (connection_name(), Proofs::default());
-    begin(corridor, Door { entry, peer, proxy, proofs, connection, outer: None, place }, listening, stream, shutdown);
+    begin(
+        corridor,
+        Door { entry, peer, proxy, proofs, connection, outer: None, redirected: None, place },
+        listening,
+        stream,
+        shutdown,
+    );
     Some(())
 }
 
@@ -116,6 +128,9 @@ fn begin(corridor: &Arc<Corridor>, door: Door, listening: &Listening, stream: Tc
         Speaks::Http => super::spawn(halt, server::client(corridor, door, stream, shutdown)),
         Speaks::HttpOverTls(tls) => super::spawn(halt, server::client_over_tls(corridor, door, tls, stream, shutdown)),
         Speaks::Socks5 => super::spawn(halt, socks::client(corridor, door, stream, shutdown)),
+        Speaks::Transparent(way, reads) => {
+            super::spawn(halt, transparent::client(corridor, door, way, reads, stream, shutdown));
+        }
     }
 }
 
@@ -164,6 +179,11 @@ fn kind_of(fault: &io::Error) -> AcceptFault {
         ) => AcceptFault::ClientGone,
         _ => AcceptFault::Other,
     }
+}
+
+/// A socket of IPv6 shows IPv4 inside IPv6; records show addresses as their networks have them.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Names a connection in records; says nothing about the client.

@@ -49,6 +49,7 @@ impl Account {
             country: None,
             tls: None,
             client_alert: None,
+            redirected: door.redirected,
         };
         let proofs = door.proofs.clone();
         Account { register, peer, proofs, exchange, verified: Vec::new(), body: None, findings: Findings::default() }

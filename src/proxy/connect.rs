@@ -66,9 +66,9 @@ async fn judge(
     guard: &mut Guard,
 ) -> Result<Opening, Denial> {
     guard.account.asks_connect(parts.version);
-    if door.outer.is_some() {
+    if door.outer.is_some() || door.redirected.is_some() {
         return Err(Denial::new(Reason::MalformedRequest, Stage::Head)
-            .with_detail("a CONNECT may not stand inside another one"));
+            .with_detail("a CONNECT may not stand inside another connection"));
     }
     let (host, port) = request::read_connect(parts, body, &corridor.pseudonym)?;
     opening::admit(corridor, door, host, port, Given::by(&parts.headers), guard).await

@@ -50,8 +50,8 @@ pub enum Given {
 /// the client had proved before does not count any more.
 pub async fn identify(corridor: &Corridor, door: &mut Door, given: Given, guard: &mut Guard) -> Result<(), Denial> {
     door.proofs.check(&corridor.users)?;
-    // Inside an intercepted connection the CONNECT has said who asks.
-    if door.outer.is_some() || door.proofs.user.is_some() || !corridor.users.are_known() {
+    // Inside a connection that was asked for, whoever asked for it has said so; and one that knows of no proxy cannot.
+    if door.outer.is_some() || door.redirected.is_some() || door.proofs.user.is_some() || !corridor.users.are_known() {
         return Ok(());
     }
     let (name, password) = match (use_of(guard.register(), &door.peer(), corridor.now()), given) {

@@ -89,7 +89,7 @@ pub struct Reached {
 /// Answers a request to the listener itself for something that is handed out; `None` for all other requests.
 pub fn answer(corridor: &Corridor, door: &Door, parts: &Parts, body: &impl Body) -> Option<Response<ReplyBody>> {
     let reading = [Method::GET, Method::HEAD].contains(&parts.method);
-    if !reading || door.outer.is_some() || !body.is_end_stream() {
+    if !reading || door.outer.is_some() || door.redirected.is_some() || !body.is_end_stream() {
         return None;
     }
     let handout = Handout::at(parts.uri.path())?;

@@ -1,6 +1,6 @@
 //! The data path: how an exchange is carried from a client to a recipient, or refused.
 //!
-//! [`accept`] lets connections in, [`server`] turns them into requests, [`connect`] and [`socks`] ask for connections that
+//! [`accept`] lets connections in, [`server`] turns them into requests, [`connect`], [`socks`] and [`transparent`] ask for connections that
 //! [`opening`] carries on, and every request, whatever door it came
 //! through, goes down the one corridor of [`exchange`]. [`guard`] sees to it that each ends on record. Nothing here
 //! decides: that is `policy/`; nothing here writes records: that is `audit/`.
@@ -49,6 +49,7 @@ pub mod server;
 pub mod socks;
 pub mod sources;
 pub mod spool;
+pub mod transparent;
 pub mod tunnel;
 pub mod upload;
 pub mod watch;

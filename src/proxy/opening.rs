@@ -147,7 +147,7 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
 }
 
 /// Reads until it can be told what the bytes are; all of them are in `seen` then.
-async fn first_bytes(stream: &mut impl Stream, seen: &mut Vec<u8>, most: usize) -> Result<First, Silence> {
+pub(super) async fn first_bytes(stream: &mut impl Stream, seen: &mut Vec<u8>, most: usize) -> Result<First, Silence> {
     loop {
         if let Some(first) = protocol::of_client(seen) {
             return Ok(first);
@@ -165,7 +165,7 @@ async fn first_bytes(stream: &mut impl Stream, seen: &mut Vec<u8>, most: usize) 
 
 /// A client that was let in and sends nothing that could be judged.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Silence {
+pub(super) enum Silence {
     #[error("the client closed the connection that it asked for before it sent anything")]
     Closed,
     #[error("the client began nothing in time over the connection that it asked for")]
@@ -277,7 +277,7 @@ pub async fn refuse_inside(
 }
 
 /// Answers the first request with the refusal; recorded also where none comes.
-async fn tell(corridor: &Corridor, stream: impl Stream, guard: Guard, denial: Denial) {
+pub(super) async fn tell(corridor: &Corridor, stream: impl Stream, guard: Guard, denial: Denial) {
     let owed = Arc::new(Mutex::new(Some((guard, denial))));
     let telling = owed.clone();
     server::speak_once(corridor, stream, move |request| {

@@ -37,6 +37,8 @@ pub struct Door {
     pub connection: String,
     /// Inside a connection that was asked for: where that one goes.
     pub outer: Option<Destination>,
+    /// The address that the client dialled, where the network led it here instead.
+    pub redirected: Option<SocketAddr>,
     /// What the client's connection takes up, for as long as anything goes on over it.
     pub place: Arc<Place>,
 }
@@ -144,7 +146,8 @@ fn check_method(method: &Method) -> Result<(), Malformed> {
     if fits { Ok(()) } else { Err(Malformed::Method) }
 }
 
-/// Where the request is to go: its absolute form, or, inside an intercepted connection, the CONNECT around it.
+/// Where the request is to go: its absolute form, or, inside a connection that was asked for, where that one goes; on one
+/// that was led here, the name that it asks for at the port that was dialled.
 fn destination(door: &Door, parts: &Parts) -> Result<Destination, Malformed> {
     match (&door.outer, parts.uri.authority()) {
         (Some(outer), None) => Ok(outer.clone()),
@@ -152,6 +155,14 @@ fn destination(door: &Door, parts: &Parts) -> Result<Destination, Malformed> {
             same if same == *outer => Ok(same),
             _ => Err(Malformed::ConnectionDisagrees),
         },
+        (None, named) if let Some(dialled) = door.redirected => {
+            let named = if named.is_some() { absolute(parts)? } else { by_host(parts)? };
+            let is_there = named.host.address().is_none_or(|address| address == dialled.ip());
+            match is_there && named.port == dialled.port() && named.scheme == Scheme::Http {
+                true => Ok(named),
+                false => Err(Malformed::ConnectionDisagrees),
+            }
+        }
         (None, Some(_)) => absolute(parts),
         (None, None) => Err(Malformed::NotAbsolute),
     }
@@ -166,6 +177,15 @@ fn absolute(parts: &Parts) -> Result<Destination, Malformed> {
     };
     let authority = parts.uri.authority().ok_or(Malformed::NotAbsolute)?;
     let Authority { host, port } = Authority::parse(authority.as_str())?;
+    Ok(Destination { scheme, host, port: port.or(scheme.default_port()).unwrap_or_default() })
+}
+
+/// A request in origin form says in Host where it is to go.
+fn by_host(parts: &Parts) -> Result<Destination, Malformed> {
+    let value = parts.headers.get(header::HOST).ok_or(Malformed::NoHost)?;
+    let value = value.to_str().map_err(|_| Malformed::NotAscii(header::HOST))?;
+    let Authority { host, port } = Authority::parse(value)?;
+    let scheme = Scheme::Http;
     Ok(Destination { scheme, host, port: port.or(scheme.default_port()).unwrap_or_default() })
 }
 

@@ -57,6 +57,7 @@ pub fn over_tls(tls: ListenerTls) -> Listener {
         name: "over-tls".into(),
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         entry: Entry::Forward,
+        tproxy: false,
         tls: Some(tls),
     }
 }

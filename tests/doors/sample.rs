@@ -43,7 +43,7 @@ fn it_says_what_is_so_without_it() {
 #[test]
 fn every_key_is_in_it_once() {
     let settings = read(&uncommented());
-    assert_eq!((settings.listeners.len(), settings.metrics.is_some()), (3, true), "all is uncommented");
+    assert_eq!((settings.listeners.len(), settings.metrics.is_some()), (4, true), "all is uncommented");
     let keys = fields(&settings);
     assert!(keys.contains("crl") && keys.contains("hold_memory") && keys.contains("folder"), "{keys:?}");
     for key in keys {

@@ -91,6 +91,7 @@ pub fn exchange() -> Exchange {
         address: Some("203.0.113.9:443".parse().expect("a literal address")),
         country: Country::parse("FR").ok(),
         client_alert: None,
+        redirected: None,
         tls: Some(TlsFacts {
             version: TlsVersion::V1_3,
             sni: Some("intake.ministry-a.example".to_owned()),

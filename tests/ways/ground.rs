@@ -20,7 +20,7 @@ processing:
     data_categories: [x:CCTVFrame]
     receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
 sources:
-  - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
+  - {id: uploader, networks: [127.0.0.5/32, 10.9.0.2/32, "fd09::2/128"], carries: [x:CCTVFrame]}
   - {id: people, networks: [127.0.0.7/32], refusals: inside}
 recipients:
   - id: ministry
