@@ -12,6 +12,8 @@ mod https;
 mod metrics;
 #[path = "doors/papers.rs"]
 mod papers;
+#[path = "doors/revoked.rs"]
+mod revoked;
 #[path = "doors/sample.rs"]
 mod sample;
 mod support;

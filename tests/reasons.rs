@@ -24,10 +24,8 @@ use tasrih::policy::Reason;
 use world::World;
 
 /// Reasons that nothing can be refused for in this build, with what is missing for them.
-const NOT_REACHABLE: [(Reason, &str); 2] = [
-    (Reason::CredentialsRequired, "listeners know no users yet (`users:` of DESIGN §4b)"),
-    (Reason::CountryMismatch, "nothing looks up the country of an address yet (`geo.rs`)"),
-];
+const NOT_REACHABLE: [(Reason, &str); 1] =
+    [(Reason::CountryMismatch, "nothing looks up the country of an address yet (`geo.rs`)")];
 
 #[test]
 fn every_reason_is_in_the_table_or_named_as_unreachable() {

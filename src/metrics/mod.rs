@@ -276,14 +276,10 @@ impl Metrics {
         }
     }
 
-    /// When the next list of revoked client certificates was promised, of several the earliest; nothing where no
-    /// listener has a list, or it promises none.
-    pub fn set_next_revocations(&self, unix_seconds: Option<i64>) {
-        match unix_seconds {
-            Some(promised) => self.0.next_revocations.with_label_values::<&str>(&[]).set(promised),
-            // There is nothing to remove where there never was one.
-            None => drop(self.0.next_revocations.remove_label_values::<&str>(&[])),
-        }
+    /// When the next list of revoked client certificates was promised, of several the earliest; `None` where no listener
+    /// has a list, or it promises none.
+    pub fn set_next_revocations(&self, unix_seconds: Option<u64>) {
+        self.0.next_revocations.set(unix_seconds.map_or(f64::INFINITY, |seconds| seconds as f64));
     }
 
     /// Free bytes on the file system of the state folder that decisions leave alone.

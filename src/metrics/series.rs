@@ -81,7 +81,7 @@ pub(super) struct Series {
     pub(super) users: IntGauge,
     pub(super) file_reloads: IntCounterVec,
     pub(super) file_reload_refused: IntGaugeVec,
-    pub(super) next_revocations: IntGaugeVec,
+    pub(super) next_revocations: Gauge,
     pub(super) leaves: IntGauge,
     pub(super) leaves_limit: IntGauge,
     pub(super) idle_connections: IntGauge,
@@ -224,10 +224,9 @@ impl Series {
                 "1 while these files are not what is in use, because they were refused when they were read last.",
                 &["file"],
             ),
-            next_revocations: make.gauges(
+            next_revocations: make.seconds(
                 "listener_next_revocations_timestamp_seconds",
-                "When the next list of revoked client certificates was promised, of several lists the earliest; none without a list.",
-                &[],
+                "When the next list of revoked client certificates was promised, of several lists the earliest; infinite without one.",
             ),
             leaves: make.gauge("leaf_cache_entries", "Leaf certificates kept by the interception authority."),
             leaves_limit: make.gauge("leaf_cache_limit", "Most leaf certificates kept."),

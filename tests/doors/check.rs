@@ -178,6 +178,26 @@ fn what_a_register_wants_and_no_listener_gives_is_a_fault() {
     assert_eq!(messages(&json, "faults").len(), 1);
     assert!(messages(&json, "faults")[0].contains("is known by a user, and there are no `users`"));
 
+    // A users file without that user, one that others may read, and one with a faulty line.
+    let users = desk.path("users");
+    let listed = |text: String| format!("users: {}\n{}", users.display(), without(text));
+    fs::write(&users, "# nobody yet\n").expect("written");
+    fs::set_permissions(&users, Permissions::from_mode(0o600)).expect("our own file");
+    desk.configuration(listed);
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!((code, messages(&json, "faults").len()), (Some(0), 0), "{said}");
+    let missing = "a source wants the user `cctv-uploader.visa-centre.example`, who is not in the users file";
+    assert!(messages(&json, "warnings").iter().any(|warning| warning == missing), "{said}");
+    fs::write(&users, "cctv:secret-hash\n").expect("written");
+    let (code, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(messages(&json, "faults")[0].contains("line 1: the hash of `cctv` is not `$argon2id$"), "{said}");
+    assert!(!said.contains("secret-hash"), "{said}");
+    fs::set_permissions(&users, Permissions::from_mode(0o640)).expect("our own file");
+    let (_, said, json) = desk.check(&["policies", "--config", "tasrih.yaml"]);
+    assert!(messages(&json, "faults")[0].contains("is open to others (mode 0640)"), "{said}");
+    desk.configuration(without);
+
     // Warnings: a network that reaches no listener, a name that nobody declared.
     let outside = REGISTER
         .replace(", client_certificate: cctv-uploader.visa-centre.example", "")

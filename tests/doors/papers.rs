@@ -55,7 +55,8 @@ impl Papers {
         self.openssl(&[&["req"], KEY, &rest].concat());
     }
 
-    fn issue(&self, name: &str, authority: &str, names: &str, usage: &str) {
+    /// Makes a key and a certificate for it.
+    pub fn issue(&self, name: &str, authority: &str, names: &str, usage: &str) {
         let file = |ending: &str| format!("{name}.{ending}");
         let (key, request, certificate, extensions) = (file("key"), file("csr"), file("pem"), file("ext"));
         let subject = format!("/CN={name}");
@@ -83,7 +84,8 @@ impl Papers {
         fs::set_permissions(self.path(&key), Permissions::from_mode(0o600)).expect("our own file");
     }
 
-    fn revoke(&self, name: &str) {
+    /// Makes the list of revoked certificates anew, with this one on it.
+    pub fn revoke(&self, name: &str) {
         let folder = self.0.path().display();
         let config = format!(
             "[ca]\ndefault_ca=d\n[d]\ndatabase={folder}/index.txt\ncrlnumber={folder}/number\ndefault_md=sha256\n\
@@ -93,7 +95,15 @@ impl Papers {
         fs::write(self.path("index.txt"), "").expect("written");
         fs::write(self.path("number"), "01\n").expect("written");
         self.openssl(&["ca", "-config", "ca.cnf", "-revoke", &format!("{name}.pem")]);
-        self.openssl(&["ca", "-config", "ca.cnf", "-gencrl", "-out", "clients.crl"]);
+        self.openssl(&["ca", "-config", "ca.cnf", "-gencrl", "-out", "next.crl"]);
+        fs::rename(self.path("next.crl"), self.path("clients.crl")).expect("exchanged");
+    }
+
+    /// The list anew, as of a time, with a successor promised for another.
+    pub fn revoke_until(&self, name: &str, since: &str, next: &str) {
+        self.revoke(name);
+        let times = ["-crl_lastupdate", since, "-crl_nextupdate", next];
+        self.openssl(&[&["ca", "-config", "ca.cnf", "-gencrl", "-out", "clients.crl"], &times[..]].concat());
     }
 
     fn openssl(&self, arguments: &[&str]) {

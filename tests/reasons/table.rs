@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tasrih::config::Settings;
 use tasrih::policy::Reason;
+use tasrih::users::file::write;
+use tasrih::users::hash::Hash;
+use tasrih::users::words::{Password, UserName};
 
 use crate::acts::{self, Act, Sent, Told, act, asking_for, first, into_tunnel, left_in_the_middle, raw, slowly, to};
 use crate::support::wire::client_hello;
@@ -95,13 +98,36 @@ fn days(count: u64) -> Duration {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [shape(), orders_and_sources(), destinations(), filings(), identity(), content(), limits(), ourselves()]
+    [shape(), users(), orders_and_sources(), destinations(), filings(), identity(), content(), limits(), ourselves()]
         .into_iter()
         .flatten()
         .collect()
 }
 
 const GOOD: &str = "GET http://fine.example:PLAIN/ HTTP/1.1\r\nHost: fine.example:PLAIN\r\n\r\n";
+
+const CAMERA: &str = "Basic Y2FtZXJhOmEgZnJhbWUgZWFjaCBtaW51dGU=";
+
+/// The uploader is known by its user beside its network.
+fn users() -> Vec<Case> {
+    use Reason::CredentialsRequired;
+    let with_user = |what, refused: Sent| Case {
+        register: |register| register.replace("networks: [127.0.0.5/32],", "networks: [127.0.0.5/32], user: camera,"),
+        settings: |settings| {
+            let file = settings.state.with_file_name("users");
+            let name = UserName::parse("camera").expect("a name");
+            let hash = Hash::of(&Password::new("a frame each minute", &name).expect("a password")).expect("made");
+            write(&file, &name, Some(&hash)).expect("written");
+            settings.users = Some(file);
+        },
+        ..case(CredentialsRequired, what, refused, to("fine.example").field("proxy-authorization", CAMERA))
+    };
+    vec![
+        with_user("none are sent", to("fine.example")),
+        with_user("wrong ones", to("fine.example").field("proxy-authorization", "Basic Y2FtZXJhOndyb25n")),
+        with_user("another scheme", to("fine.example").field("proxy-authorization", "Bearer Y2FtZXJhOndyb25n")),
+    ]
+}
 
 fn shape() -> Vec<Case> {
     use Reason::*;
