@@ -190,6 +190,22 @@ impl Archive {
         }
     }
 
+    /// The one version kept that begins so.
+    ///
+    /// # Errors
+    /// None does, or several do, in words.
+    pub fn beginning(&self, beginning: &str) -> Result<Version, String> {
+        let entries = fs::read_dir(self.versions()).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let versions = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned));
+        let found: Vec<String> = versions.filter(|version| version.starts_with(beginning)).collect();
+        match &found[..] {
+            [one] => Ok(Version(one.as_str().into())),
+            [] => Err(format!("{:?} keeps no register that begins with {beginning:?}", self.folder)),
+            several => Err(format!("{} registers begin with {beginning:?}; write more of it", several.len())),
+        }
+    }
+
     /// What was put in force last; `None` where nothing was since this release keeps registers.
     ///
     /// # Errors

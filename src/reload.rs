@@ -179,8 +179,8 @@ async fn take(
     let (count, origin) = (warnings.len() as u64, origin.clone());
     let entering = Entering { register: Arc::new(register), source, warnings: count, origin };
     let enforce = |register: Arc<Register>| {
+        corridor.register.store(register.clone());
         corridor.metrics.register_loaded(&register, corridor.audit.clock().wall());
-        corridor.register.store(register);
     };
     let entered = corridor.gate().enter(entering, Some(before), enforce).await?;
     enter::tell(&entered, &version);

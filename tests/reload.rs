@@ -401,6 +401,17 @@ async fn until(house: &House, code: &str, count: usize) -> Vec<Value> {
     panic!("no {count} records {code}: {:#?}", lifecycle(house, code));
 }
 
+/// Waits until readiness names this version: the record comes first, then the register is in force.
+async fn in_force(house: &House, version: &Value) {
+    for _ in 0..500 {
+        if house.ready().await["register"] == *version {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{version} is not in force: {}", house.ready().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_put_in_place_of_another_takes_effect_by_itself() {
     let house = house().await;
@@ -415,16 +426,14 @@ async fn a_file_put_in_place_of_another_takes_effect_by_itself() {
     let origin = &loaded[1]["unmapped"]["transfer"]["origin"];
     assert_eq!(origin["file"], "register.yaml", "{origin:#}");
     assert!(origin["owner_uid"].is_u64(), "{origin:#}");
-    let ready = house.ready().await;
-    assert_eq!(
-        (ready["register"].as_str(), &ready["register_refused"]),
-        (version_of(&loaded[1]).as_str(), &false.into())
-    );
+    in_force(&house, version_of(&loaded[1])).await;
+    assert_eq!(house.ready().await["register_refused"], false);
 
     // An order in a file of its own stops what the other file permits.
     let order = "orders: [{authority: CNDP, ref: order-1, action: suspend, scope: everything}]";
     std::fs::write(folder.join("orders.yaml"), order).expect("written");
-    until(&house, "register-loaded", 3).await;
+    let ordered = until(&house, "register-loaded", 3).await;
+    in_force(&house, version_of(&ordered[2])).await;
     let refused = house.send(UPLOADER, frame_to(&house, "a.example")).await;
     assert_eq!((refused.status, refused.proxy_status("reason").as_deref()), (403, Some("suspended-by-order")));
     assert!(lifecycle(&house, "register-refused").is_empty(), "no half of a file was read");

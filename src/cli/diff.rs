@@ -4,21 +4,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{FINDINGS, FINE, UNREADABLE};
+use crate::archive::Archive;
 use crate::folder;
 use crate::proxy::error::told;
-use crate::register::Register;
 use crate::register::compile::{HOLD_LIMIT, Text, compile_with};
 use crate::register::diff;
+use crate::register::{Register, Version};
 
 /// Tell what changed between two registers, and what the authority must be told
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Folder of the older policy files; with --git, the folder of both
+    /// Folder of the older policy files; with --git, the folder of both; with --state, a version that was in force, or its
+    /// beginning
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// Folder of the newer policy files
-    #[arg(value_name = "NEW", required_unless_present = "git", conflicts_with = "git")]
+    /// Folder of the newer policy files; with --state, a later version, or nothing for the register in force
+    #[arg(value_name = "NEW", required_unless_present_any = ["git", "state"], conflicts_with = "git")]
     new: Option<PathBuf>,
+    /// Take both from the registers that this state folder keeps
+    #[arg(long, value_name = "DIR", conflicts_with = "git")]
+    state: Option<PathBuf>,
     /// Take the older files from this revision of the git checkout that the folder lies in
     #[arg(long, value_name = "REV")]
     git: Option<String>,
@@ -30,6 +35,9 @@ pub struct Arguments {
 #[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments whole")]
 pub fn main(arguments: Arguments) -> u8 {
     let registers = (|| {
+        if let Some(state) = &arguments.state {
+            return kept(state, &arguments.old, arguments.new.as_deref());
+        }
         let newer = arguments.new.as_deref().unwrap_or(&arguments.old);
         let old = match &arguments.git {
             Some(revision) => compiled(&format!("{revision}:{}", newer.display()), &at(revision, newer)?)?,
@@ -50,6 +58,22 @@ pub fn main(arguments: Arguments) -> u8 {
         false => print!("{diff}"),
     }
     if diff.weakens() || diff.open().next().is_some() { FINDINGS } else { FINE }
+}
+
+/// Two registers that were in force with this state folder.
+fn kept(state: &Path, old: &Path, new: Option<&Path>) -> Result<(Register, Register), String> {
+    let archive = Archive::of(state, 0);
+    let load =
+        |version: Version| archive.load(&version).map(|(register, _)| register).map_err(|fault| fault.to_string());
+    let named = |beginning: &Path| load(archive.beginning(&beginning.to_string_lossy())?);
+    let new = match new {
+        Some(new) => named(new)?,
+        None => {
+            let standing = archive.standing().map_err(|fault| fault.to_string())?;
+            load(standing.ok_or_else(|| format!("{} keeps no register", state.display()))?.version())?
+        }
+    };
+    Ok((named(old)?, new))
 }
 
 fn read(folder: &Path) -> Result<Vec<Text>, String> {

@@ -22,6 +22,7 @@ use crate::register::{Allowance, Id, Mode, Transfer, Version};
 use crate::vocabulary::{Country, Regime, Term};
 
 mod event;
+pub mod facts;
 pub mod history;
 mod lifecycle;
 pub mod past;

@@ -72,6 +72,56 @@ async fn a_reload_that_weakens_is_marked_and_one_that_narrows_is_not() {
     assert!(series(&metrics, "tasrih_register_weakened_timestamp_seconds", &[]) > 1_700_000_000);
     assert_eq!(series(&metrics, "tasrih_register_transfer_changes_total", &["change=\"widened\""]), 1);
     assert_eq!((series(&metrics, "tasrih_registers_kept", &[]), series(&metrics, "tasrih_register_kept", &[])), (2, 1));
+
+    let short = |record: &Value| version_of(record).as_str().expect("a version")[..12].to_owned();
+    let told = diff(&house, &[&short(&narrowed), &short(&first)], 1);
+    assert!(told.contains("Protects less than before:\n  recipient ministry-a: pinned keys\n"), "{told}");
+    assert_eq!(diff(&house, &[&short(&narrowed)], 1), told, "that in force is meant where no other is named");
+    assert!(diff(&house, &["0000"], 2).contains("keeps no register that begins with \"0000\""));
+}
+
+/// What `tasrih diff` says of the versions that a house keeps.
+fn diff(house: &House, versions: &[&str], code: i32) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tasrih"));
+    command.arg("diff").args(versions).arg("--state").arg(house.folder.path().join("state"));
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_under_load_drop_nothing_and_one_that_takes_the_transfer_away_refuses() {
+    const CLIENTS: usize = 8;
+    const EACH: usize = 20;
+    let house = house().await;
+    let target = house.base("https", "a.example") + "/cctv/cam1";
+    let sending: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (client, target) = (house.client(UPLOADER), target.clone());
+            tokio::spawn(async move {
+                let mut statuses = Vec::new();
+                for _ in 0..EACH {
+                    statuses.push(client.send(frame(target.clone())).await.expect("a reply").status);
+                }
+                statuses
+            })
+        })
+        .collect();
+    let mut reloads = 0;
+    while !sending.iter().all(tokio::task::JoinHandle::is_finished) {
+        let reference = format!("A-GC-{}/2023", reloads + 2);
+        assert!(put(&house, &register(&[transfer('a', &reference)])).await.expect("no fault").is_new);
+        reloads += 1;
+    }
+    assert!(reloads >= 3, "{reloads} reloads");
+    for sent in sending {
+        assert_eq!(sent.await.expect("sent"), [200; EACH]);
+    }
+    assert_eq!(house.recipient("a.example").requests().len(), CLIENTS * EACH, "each of them arrived once");
+
+    put(&house, &register(&[transfer('b', "A-GC-2/2023")])).await.expect("no fault");
+    assert_eq!(house.send(UPLOADER, frame(target)).await.status, 403, "the near miss");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,9 +18,10 @@ use crate::cli::test::register as compiled;
 use crate::cli::{FINDINGS, FINE};
 use crate::policy::dry::Answer;
 use crate::policy::{Ledger, PastExchange};
+use crate::record::facts::Facts;
 use crate::record::history::History;
 use crate::record::past::{self, Kind, Past};
-use crate::record::replay::{Compared, Facts, Unknown};
+use crate::record::replay::{Compared, Unknown};
 use crate::register::{Register, Version};
 
 /// Explains the decision with this id.
