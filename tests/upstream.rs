@@ -438,6 +438,7 @@ impl Evidence {
             tls: None,
             client_alert: None,
             redirected: None,
+            balancer: None,
         };
         let record = DecisionRecord {
             time: "2031-05-02T12:00:00Z".parse().expect("a time"),

@@ -1,5 +1,7 @@
 //! The ways in beside HTTP to a proxy: SOCKS, redirected connections, balancers; and what is neither HTTP nor TLS.
 
+#![allow(clippy::panic, reason = "a test that cannot go on says why")]
+
 mod support;
 
 #[path = "ways/ground.rs"]
@@ -10,6 +12,9 @@ mod network;
 
 #[path = "ways/transparent.rs"]
 mod transparent;
+
+#[path = "ways/balancers.rs"]
+mod balancers;
 
 #[path = "ways/socks.rs"]
 mod socks;

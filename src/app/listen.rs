@@ -38,7 +38,7 @@ impl Bound {
                 false => bind(sockets, &listener.name, listener.bind).await?,
             };
             proxies.push(local(&socket, listener.bind));
-            listeners.push(Listening { socket, speaks });
+            listeners.push(Listening { socket, speaks, balancers: listener.proxy_protocol.clone() });
         }
         let admin_socket = bind(sockets, "admin", settings.admin).await?;
         let metrics_socket = match settings.metrics {

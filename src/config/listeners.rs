@@ -17,7 +17,12 @@ pub(super) fn listener(fields: &mut Fields<'_>, taken: &mut Taken<'_>) -> Option
     let entry = fields.required("entry", entry);
     let is_secured = fields.holds_map("tls");
     let tls = fields.map("tls", "the TLS of a listener", tls);
-    fields.not_built("proxy_protocol", "the source is the peer that connects so far");
+    let balancers = fields.list("proxy_protocol", scalar::network);
+    let proxy_protocol = balancers.into_iter().map(|network| network.value).collect();
+    if entry.is_some_and(Entry::is_transparent) {
+        let problem = Problem::new("`proxy_protocol` is for listeners that clients connect to through a balancer");
+        fields.refuse("proxy_protocol", problem.hint("leave it out: the network leads clients here as they are"));
+    }
     let tproxy = fields.or_default("tproxy", false, scalar::boolean);
     if entry.is_some_and(|entry| !entry.is_transparent()) {
         let problem = Problem::new("`tproxy` is for listeners with `entry: transparent`");
@@ -29,7 +34,8 @@ pub(super) fn listener(fields: &mut Fields<'_>, taken: &mut Taken<'_>) -> Option
     }
     let bind = bind?;
     taken.claim(bind, "this listener", fields.places().of("bind"));
-    let listener = Listener { name: name.unwrap_or_else(|| bind.to_string()), bind, entry: entry?, tls, tproxy };
+    let listener =
+        Listener { name: name.unwrap_or_else(|| bind.to_string()), bind, entry: entry?, tls, tproxy, proxy_protocol };
     // A listener whose TLS is faulty must not be taken for one without.
     (is_secured == listener.tls.is_some()).then_some(listener)
 }

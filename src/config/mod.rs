@@ -134,6 +134,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// A transparent listener that takes connections as they are (TPROXY) instead of redirected ones.
     pub tproxy: bool,
+    /// Balancers that say with the PROXY protocol whose connection they hand on; each of them must.
+    pub proxy_protocol: Vec<IpNetwork>,
 }
 
 /// TLS towards the proxy itself. All files are PEM.
@@ -290,6 +292,7 @@ impl Default for Settings {
                 entry: Entry::Forward,
                 tls: None,
                 tproxy: false,
+                proxy_protocol: Vec::new(),
             }],
             admin: loopback(9180),
             metrics: None,

@@ -47,7 +47,7 @@ listeners:
   - {bind: "10.0.0.1:3128", entry: forward}
   - {name: six, bind: "[::1]:0", entry: forward}
   - {name: over-tls, bind: "10.0.0.1:3129", entry: forward, tls: {certificate: p.pem, key: p.key, client_ca: ca.pem, client_certificates: optional, crl: ca.crl}}
-  - {bind: "10.0.0.1:1080", entry: socks5}
+  - {bind: "10.0.0.1:1080", entry: socks5, proxy_protocol: [10.0.0.8/29, "fd00::8"]}
   - {bind: "10.0.0.1:80", entry: transparent-http}
   - {bind: "10.0.0.1:443", entry: transparent-tls}
   - {name: all, bind: "[::]:9", entry: transparent, tproxy: true}
@@ -157,8 +157,8 @@ const FAULTS: &[(&str, &[&str])] = &[
         &["one file is both certificate and key"],
     ),
     (
-        "listeners: [{bind: '127.0.0.1:1', entry: forward, proxy_protocol: [10.0.0.0/29]}]",
-        &["`proxy_protocol` is not built yet"],
+        "listeners: [{bind: '127.0.0.1:1', entry: transparent, proxy_protocol: [10.0.0.0/29]}]",
+        &["`proxy_protocol` is for listeners that clients connect to through a balancer"],
     ),
     (
         "listeners: [{bind: '127.0.0.1:1', entry: forward, tproxy: true}]",

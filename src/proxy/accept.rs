@@ -8,17 +8,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use super::guard::Guard;
 use super::proofs::Proofs;
+use super::proxy_protocol::{self, Fault};
 use super::request::{Door, Place};
+use super::sources::Presence;
 use super::transparent::{self, Reads, Way};
 use super::{Corridor, StopSignal, server, socks, stopped};
 
 use crate::descriptors;
-use crate::metrics::{AcceptFault, Unserved};
+use crate::metrics::{AcceptFault, Open, Unserved};
 use crate::policy::EntryPoint;
 use crate::tls::ProxyAcceptor;
 
@@ -31,6 +36,8 @@ pub struct Listening {
     pub socket: TcpListener,
     /// What is spoken on it.
     pub speaks: Speaks,
+    /// Peers that say for whom they speak, and must.
+    pub balancers: Vec<IpNetwork>,
 }
 
 /// What clients speak to a listener.
@@ -85,6 +92,17 @@ pub async fn serve(corridor: Arc<Corridor>, listening: Listening, mut shutdown: 
     }
 }
 
+/// A connection that has its place, before it is known whose it is.
+struct Arrival {
+    /// The other end of the connection.
+    from: SocketAddr,
+    /// Our own end of it.
+    proxy: SocketAddr,
+    speaks: Speaks,
+    place: OwnedSemaphorePermit,
+    open: Open,
+}
+
 /// Waits until there is room for one connection more, then gives it a task of its own; `None` where the proxy stops.
 async fn let_in(
     corridor: &Arc<Corridor>,
@@ -93,38 +111,81 @@ async fn let_in(
     peer: SocketAddr,
     shutdown: &mut StopSignal,
 ) -> Option<()> {
-    // Before any waiting: who has more than its share must not keep others waiting.
-    let Some(presence) = corridor.sources.enter(peer.ip()) else {
-        corridor.metrics.connection_unserved(Unserved::PerSource);
-        tracing::warn!("an address has `limits.connections_per_source` connections; further ones are closed");
-        return Some(());
+    let from = canonical(peer);
+    let is_balancer = listening.balancers.iter().any(|network| network.contains(from.ip()));
+    // Before any waiting: who has more than its share must not keep others waiting. A balancer has the shares of its clients.
+    let presence = match is_balancer {
+        true => None,
+        false => match enter(corridor, from) {
+            Some(presence) => Some(presence),
+            None => return Some(()),
+        },
     };
     leave_descriptors(corridor, &stream, shutdown).await?;
     let place = tokio::select! {
         place = corridor.connections.clone().acquire_owned() => place.ok()?,
         () = stopped(shutdown) => return None,
     };
-    let place = Place::new(place, presence, corridor.metrics.connection_opened());
     // A client that is gone already has no address any more.
     let Ok(proxy) = stream.local_addr().map(canonical) else { return Some(()) };
-    let peer = canonical(peer);
     // Small writes (heads, TLS records) must not wait for an acknowledgement; a socket without the option still works.
     let _ = stream.set_nodelay(true);
-    let entry = listening.speaks.entry();
-    let (connection, proofs) = (connection_name(), Proofs::default());
-    begin(
-        corridor,
-        Door { entry, peer, proxy, proofs, connection, outer: None, redirected: None, place },
-        listening,
-        stream,
-        shutdown,
-    );
+    let (speaks, open) = (listening.speaks.clone(), corridor.metrics.connection_opened());
+    let arrival = Arrival { from, proxy, speaks, place, open };
+    match presence {
+        Some(presence) => begin(corridor, arrival, None, presence, stream, shutdown),
+        None => {
+            let (corridor, shutdown) = (corridor.clone(), shutdown.clone());
+            super::spawn(corridor.halt.clone(), ask_balancer(corridor, arrival, stream, shutdown));
+        }
+    }
     Some(())
 }
 
-fn begin(corridor: &Arc<Corridor>, door: Door, listening: &Listening, stream: TcpStream, shutdown: &StopSignal) {
+/// Where an address has as many connections as it may, this one is closed.
+fn enter(corridor: &Corridor, peer: SocketAddr) -> Option<Presence> {
+    let presence = corridor.sources.enter(peer.ip());
+    if presence.is_none() {
+        corridor.metrics.connection_unserved(Unserved::PerSource);
+        tracing::warn!("an address has `limits.connections_per_source` connections; further ones are closed");
+    }
+    presence
+}
+
+/// Reads from a balancer whose connection this is; it counts as that one's.
+async fn ask_balancer(corridor: Arc<Corridor>, arrival: Arrival, mut stream: TcpStream, mut shutdown: StopSignal) {
+    let read = tokio::select! {
+        read = timeout(corridor.limits.header_time, proxy_protocol::read(&mut stream)) => read,
+        () = async { stopped(&mut shutdown).await; sleep(server::FIRST_BYTES).await } => return,
+    };
+    let read = read.unwrap_or(Err(Fault::Slow));
+    let peer = match &read {
+        Err(Fault::Nothing) => return,
+        Ok(Some(client)) => *client,
+        Ok(None) | Err(_) => arrival.from,
+    };
+    let Some(presence) = enter(&corridor, peer) else { return };
+    match read {
+        Ok(client) => begin(&corridor, arrival, client, presence, stream, &shutdown),
+        Err(fault) => {
+            let door = door(arrival, None, presence).0;
+            Guard::begin(&corridor, &door).note(fault.into()).await;
+        }
+    }
+}
+
+/// Serves a connection in a task of its own. `client` is for whom a balancer speaks.
+fn begin(
+    corridor: &Arc<Corridor>,
+    arrival: Arrival,
+    client: Option<SocketAddr>,
+    presence: Presence,
+    stream: TcpStream,
+    shutdown: &StopSignal,
+) {
     let (halt, corridor, shutdown) = (corridor.halt.clone(), corridor.clone(), shutdown.clone());
-    match listening.speaks.clone() {
+    let (door, speaks) = door(arrival, client, presence);
+    match speaks {
         Speaks::Http => super::spawn(halt, server::client(corridor, door, stream, shutdown)),
         Speaks::HttpOverTls(tls) => super::spawn(halt, server::client_over_tls(corridor, door, tls, stream, shutdown)),
         Speaks::Socks5 => super::spawn(halt, socks::client(corridor, door, stream, shutdown)),
@@ -132,6 +193,22 @@ fn begin(corridor: &Arc<Corridor>, door: Door, listening: &Listening, stream: Tc
             super::spawn(halt, transparent::client(corridor, door, way, reads, stream, shutdown));
         }
     }
+}
+
+fn door(arrival: Arrival, client: Option<SocketAddr>, presence: Presence) -> (Door, Speaks) {
+    let Arrival { from, proxy, speaks, place, open } = arrival;
+    let door = Door {
+        entry: speaks.entry(),
+        peer: client.unwrap_or(from),
+        balancer: client.map(|_| from),
+        proxy,
+        proofs: Proofs::default(),
+        connection: connection_name(),
+        outer: None,
+        redirected: None,
+        place: Place::new(place, presence, open),
+    };
+    (door, speaks)
 }
 
 /// Waits while the descriptors that are left are those of the reserve. One that is taken for a moment tells.

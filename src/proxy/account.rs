@@ -50,6 +50,7 @@ impl Account {
             tls: None,
             client_alert: None,
             redirected: door.redirected,
+            balancer: door.balancer,
         };
         let proofs = door.proofs.clone();
         Account { register, peer, proofs, exchange, verified: Vec::new(), body: None, findings: Findings::default() }

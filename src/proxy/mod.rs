@@ -43,6 +43,7 @@ pub mod pace;
 pub mod page;
 pub mod progress;
 pub mod proofs;
+pub mod proxy_protocol;
 pub mod reply;
 pub mod request;
 pub mod server;

@@ -27,8 +27,10 @@ use crate::policy::{DeclaredBody, EntryPoint, Request};
 pub struct Door {
     /// How the traffic comes in.
     pub entry: EntryPoint,
-    /// Who sends: the other end of the outermost connection.
+    /// Who sends: the other end of the outermost connection, or whose connection a balancer says that it hands on.
     pub peer: SocketAddr,
+    /// The balancer that said so.
+    pub balancer: Option<SocketAddr>,
     /// Our own end of it.
     pub proxy: SocketAddr,
     /// What it has proved beside its address.

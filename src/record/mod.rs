@@ -111,6 +111,8 @@ pub struct Exchange {
     pub tls: Option<TlsFacts>,
     /// The alert with which the client refused the interception authority's certificate, as RFC 8446 §6 names it.
     pub client_alert: Option<String>,
+    /// The balancer that named the client's address; without one it is the other end of the connection.
+    pub balancer: Option<SocketAddr>,
     /// The address that the client dialled, where the network led it to the proxy; it is not the one that is dialled by us.
     pub redirected: Option<SocketAddr>,
 }

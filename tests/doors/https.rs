@@ -58,6 +58,7 @@ pub fn over_tls(tls: ListenerTls) -> Listener {
         bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         entry: Entry::Forward,
         tproxy: false,
+        proxy_protocol: Vec::new(),
         tls: Some(tls),
     }
 }

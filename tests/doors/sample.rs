@@ -46,7 +46,8 @@ fn every_key_is_in_it_once() {
     assert_eq!((settings.listeners.len(), settings.metrics.is_some()), (4, true), "all is uncommented");
     let keys = fields(&settings);
     assert!(keys.contains("crl") && keys.contains("hold_memory") && keys.contains("folder"), "{keys:?}");
-    for key in keys {
+    // A network is one value, however it is kept.
+    for key in keys.into_iter().filter(|key| !["addr", "prefix"].contains(&key.as_str())) {
         let written = SAMPLE.lines().any(|line| {
             let line = line.trim_start_matches('#').trim_start().trim_start_matches("- ");
             line.starts_with(&format!("{key}:"))

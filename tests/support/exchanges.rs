@@ -92,6 +92,7 @@ pub fn exchange() -> Exchange {
         country: Country::parse("FR").ok(),
         client_alert: None,
         redirected: None,
+        balancer: None,
         tls: Some(TlsFacts {
             version: TlsVersion::V1_3,
             sni: Some("intake.ministry-a.example".to_owned()),
