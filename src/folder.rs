@@ -117,7 +117,8 @@ pub struct Shelf {
 }
 
 /// Most text that is kept between two readings, in bytes. A larger register is read anew: what that costs is little
-/// beside compiling it, and what its text takes up is not.
+/// beside compiling it (0.07 of 8 seconds for 100,000 transfers in 95 MB), and what its text takes up is not. What the
+/// texts were parsed into is not kept at all: it would spare half of these seconds, and take up 800 MB.
 const MOST_KEPT: usize = 16 * 1024 * 1024;
 
 impl Shelf {

@@ -119,13 +119,7 @@ pub struct Due {
 /// Compares two registers.
 pub fn diff(old: &Register, new: &Register) -> Diff {
     let mut changes = Vec::new();
-    let (before, after) = (Sheet::all(old), Sheet::all(new));
-    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    for (kind, id) in keys {
-        let key = (*kind, id.clone());
-        let change = change(*kind, id, before.get(&key), after.get(&key));
-        changes.extend(change);
-    }
+    sheet::pairs(old, new, &mut |kind, id, old, new| changes.extend(change(kind, id, old, new)));
     let told = Told::between(old, new);
     let referring = Referring::of(old, new);
     for change in &mut changes {

@@ -1,6 +1,7 @@
 //! Entries laid out as fields.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 
@@ -27,28 +28,47 @@ pub(super) struct Sheet {
     pub(super) is_idle: bool,
 }
 
-type Sheets = BTreeMap<(Kind, String), Sheet>;
+/// Takes an entry's kind and id, and how it is laid out in the older and in the newer register.
+type Take<'t> = dyn FnMut(Kind, &str, Option<&Sheet>, Option<&Sheet>) + 't;
+
+/// Lays out every entry of two registers, in the order of [`Kind`] and id, and gives each with its counterpart to `take`.
+/// Only one pair is laid out at a time: the sheets of a large register take several times the room of the register.
+pub(super) fn pairs(old: &Register, new: &Register, take: &mut Take<'_>) {
+    let order_id = |order: &Order| format!("{} {}", order.authority, order.reference);
+    let register = |one: &Register| Sheet::default().with(Field::Mode, mode(Some(one.mode)));
+    take(Kind::Register, "", Some(&register(old)), Some(&register(new)));
+    each(Kind::Order, (old.orders.iter(), new.orders.iter()), order_id, of_order, take);
+    each(Kind::Transfer, (arcs(&old.transfers), arcs(&new.transfers)), |one| one.id.to_string(), of_transfer, take);
+    each(Kind::Allowance, (arcs(&old.allowances), arcs(&new.allowances)), |one| one.id.to_string(), of_allowance, take);
+    each(Kind::Recipient, (arcs(&old.recipients), arcs(&new.recipients)), |one| one.id.to_string(), of_recipient, take);
+    each(Kind::Source, (arcs(&old.sources), arcs(&new.sources)), |one| one.id.to_string(), of_source, take);
+    let processings = (old.processings.values().map(AsRef::as_ref), new.processings.values().map(AsRef::as_ref));
+    each(Kind::Processing, processings, |one| one.id.to_string(), of_processing, take);
+    let controller = |one: &Register| one.controller.as_ref().map(of_controller);
+    take(Kind::Controller, "", controller(old).as_ref(), controller(new).as_ref());
+}
+
+fn arcs<T>(entries: &[Arc<T>]) -> impl Iterator<Item = &T> {
+    entries.iter().map(AsRef::as_ref)
+}
+
+/// The entries of one kind, by id.
+fn each<'r, T: 'r>(
+    kind: Kind,
+    (old, new): (impl Iterator<Item = &'r T>, impl Iterator<Item = &'r T>),
+    id: impl Fn(&T) -> String,
+    sheet: impl Fn(&T) -> Sheet,
+    take: &mut Take<'_>,
+) {
+    let mut entries: BTreeMap<String, (Option<&T>, Option<&T>)> = BTreeMap::new();
+    old.for_each(|entry| entries.entry(id(entry)).or_default().0 = Some(entry));
+    new.for_each(|entry| entries.entry(id(entry)).or_default().1 = Some(entry));
+    for (id, (old, new)) in entries {
+        take(kind, &id, old.map(&sheet).as_ref(), new.map(&sheet).as_ref());
+    }
+}
 
 impl Sheet {
-    /// Every entry of a register.
-    pub(super) fn all(register: &Register) -> Sheets {
-        let mut sheets = Sheets::new();
-        let mut put = |kind, id: &str, sheet| sheets.insert((kind, id.to_owned()), sheet);
-        put(Kind::Register, "", Sheet::default().with(Field::Mode, mode(Some(register.mode))));
-        if let Some(controller) = &register.controller {
-            put(Kind::Controller, "", of_controller(controller));
-        }
-        register.processings.values().for_each(|one| drop(put(Kind::Processing, one.id.as_str(), of_processing(one))));
-        register.sources.iter().for_each(|one| drop(put(Kind::Source, one.id.as_str(), of_source(one))));
-        register.recipients.iter().for_each(|one| drop(put(Kind::Recipient, one.id.as_str(), of_recipient(one))));
-        register.transfers.iter().for_each(|one| drop(put(Kind::Transfer, one.id.as_str(), of_transfer(one))));
-        register.allowances.iter().for_each(|one| drop(put(Kind::Allowance, one.id.as_str(), of_allowance(one))));
-        for order in &register.orders {
-            put(Kind::Order, &format!("{} {}", order.authority, order.reference), of_order(order));
-        }
-        sheets
-    }
-
     fn with(mut self, field: Field, value: Value) -> Sheet {
         self.fields.insert(field, value);
         self
