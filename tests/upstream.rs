@@ -439,6 +439,7 @@ impl Evidence {
             client_alert: None,
             redirected: None,
             balancer: None,
+            protocol: None,
         };
         let record = DecisionRecord {
             time: "2031-05-02T12:00:00Z".parse().expect("a time"),

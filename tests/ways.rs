@@ -16,5 +16,8 @@ mod transparent;
 #[path = "ways/balancers.rs"]
 mod balancers;
 
+#[path = "ways/opaque.rs"]
+mod opaque;
+
 #[path = "ways/socks.rs"]
 mod socks;

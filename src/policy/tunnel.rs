@@ -55,7 +55,7 @@ fn wish(source: Option<&Source>, candidate: &Candidate) -> Carriage {
 /// Whether a candidate may be relayed unread.
 pub(super) fn judge(at: &AtHead<'_>, candidate: &Candidate) -> Option<Failure> {
     let refuse = |detail: &str| Some(Failure::new(Reason::Uninspectable, detail));
-    if wish(Some(at.source), candidate) == Carriage::Intercept && at.head.destination.scheme != Scheme::Tcp {
+    if wish(Some(at.source), candidate) == Carriage::Intercept {
         return refuse("a tunnel cannot be read, and is not declared as one");
     }
     let allowance = candidate.allowance()?;

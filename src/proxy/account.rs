@@ -13,6 +13,7 @@ use super::proofs::Proofs;
 use super::request::{Asked, Door};
 use crate::destination::Destination;
 use crate::inspect::Findings;
+use crate::inspect::protocol::Protocol;
 use crate::policy::{BodyFacts, ConnectionFacts, Decision, DeclaredBody, Denial, Peer, Stage, Verdict};
 use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, RequestShown, Verified, path};
 use crate::register::{Id, Mode, Register};
@@ -51,6 +52,7 @@ impl Account {
             client_alert: None,
             redirected: door.redirected,
             balancer: door.balancer,
+            protocol: None,
         };
         let proofs = door.proofs.clone();
         Account { register, peer, proofs, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
@@ -123,6 +125,11 @@ impl Account {
     /// What follows is no HTTP request but the bytes of a tunnel.
     pub fn becomes_tunnel(&mut self) {
         self.exchange.request = None;
+    }
+
+    /// Notes what is spoken, where it is neither HTTP nor TLS to an HTTP server.
+    pub fn speaks(&mut self, protocol: Protocol) {
+        self.exchange.protocol = Some(protocol);
     }
 
     /// Notes the alert with which the client ended its handshake.

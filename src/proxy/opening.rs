@@ -2,12 +2,14 @@
 //! led it here. Whatever asked, it becomes the same value and goes the same way from here on (DESIGN §6).
 //!
 //! Which of the things that are declared for a host and port may go over it is judged before it is answered; which of
-//! them does is told by its first bytes: TLS is intercepted or relayed, HTTP in clear is read request by request.
+//! them does is told by its first bytes: TLS is intercepted or relayed, HTTP in clear is read request by request, and what
+//! is neither is relayed to a destination that is declared `protocol: tcp`. There the recipient may be who speaks first.
 //!
 //! An intercepted connection is no exchange: the requests inside it are. Only one that ends without any gets a record,
 //! because then something kept the client from asking: usually it does not trust the interception authority.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,7 +22,7 @@ use super::request::Door;
 use super::tunnel::{self, Prepared};
 use super::{Corridor, server};
 use crate::destination::{Destination, Host, Scheme};
-use crate::inspect::protocol::{self, First};
+use crate::inspect::protocol::{self, First, Protocol};
 use crate::metrics::Side;
 use crate::policy::{self, Carriage, Denial, Reason, Stage};
 use crate::tls::client_hello::Replayed;
@@ -89,7 +91,7 @@ fn choose(
         (destination, carriage)
     };
     let (mut nearest, mut carriage) = judged(Scheme::Https);
-    for scheme in [Scheme::Http] {
+    for scheme in [Scheme::Tcp, Scheme::Http] {
         let Err(denial) = &carriage else { break };
         let (destination, other) = judged(scheme);
         if other.as_ref().err().is_none_or(|other| other.reason > denial.reason) {
@@ -108,11 +110,22 @@ fn judge(corridor: &Corridor, door: &Door, destination: &Destination, guard: &Gu
 pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stream: impl Stream, mut guard: Guard) {
     let Opening { destination, course } = opening;
     let until = Instant::now() + corridor.limits.header_time;
+    if destination.scheme == Scheme::Tcp
+        && let Course::Tunnel(prepared) = course
+    {
+        return opaque(corridor, door, destination, *prepared, stream, until, guard).await;
+    }
+    let to_tcp = Destination { scheme: Scheme::Tcp, ..destination.clone() };
+    let is_opaque_too = judge(&corridor, &door, &to_tcp, &guard).is_ok();
+    let patience = if is_opaque_too { until.min(Instant::now() + SPEAKS_FIRST) } else { until };
     let mut seen = Vec::new();
-    let first = timeout_at(until, first_bytes(&mut stream, &mut seen, corridor.limits.head)).await;
+    let first = timeout_at(patience, first_bytes(&mut stream, &mut seen, corridor.limits.head)).await;
     let stream = Replayed::new(seen, stream);
     let first = match first.unwrap_or(Err(Silence::Slow)) {
         Ok(first) => first,
+        Err(Silence::Slow) if is_opaque_too => {
+            return open_opaque(corridor, door, to_tcp, stream, until, guard).await;
+        }
         Err(silence) => {
             if matches!(course, Course::Intercept) {
                 corridor.metrics.handshake_failed(Side::Client);
@@ -132,18 +145,68 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
             }
         },
         // Whether requests in clear may go there is judged of each, and each is answered.
-        (First::Http, _) => {
-            let in_clear = Destination { scheme: Scheme::Http, ..destination };
-            plain(corridor, door, in_clear, stream, guard).await;
+        (First::Http, _) => plain(corridor, door, destination, stream, guard).await,
+        (First::Other(_), _) if is_opaque_too => {
+            open_opaque(corridor, door, to_tcp, stream, until, guard).await;
         }
         (First::Other(protocol), course) => {
             if matches!(course, Course::Intercept) {
                 corridor.metrics.handshake_failed(Side::Client);
             }
-            let detail = format!("the first bytes are neither TLS nor HTTP ({protocol})");
+            guard.account.speaks(protocol);
+            let detail =
+                "the first bytes are neither TLS nor HTTP, and the destination is not declared `protocol: tcp`";
             refuse(stream, Denial::new(Reason::Uninspectable, Stage::Connection).with_detail(detail), guard).await;
         }
     }
+}
+
+/// Where a client may mean TLS or another protocol and sends nothing, it is taken for one whose recipient speaks first.
+pub(super) const SPEAKS_FIRST: Duration = Duration::from_secs(2);
+
+/// Connects to a destination of another protocol than HTTP, then carries on as [`opaque`].
+pub(super) async fn open_opaque(
+    corridor: Arc<Corridor>,
+    door: Door,
+    to: Destination,
+    stream: impl Stream,
+    until: Instant,
+    mut guard: Guard,
+) {
+    guard.account.destined(&to);
+    match tunnel::prepare(&corridor, &door, &to, &mut guard).await {
+        Ok(prepared) => opaque(corridor, door, to, prepared, stream, until, guard).await,
+        Err(denial) => refuse(stream, denial, guard).await,
+    }
+}
+
+/// Relays another protocol than HTTP. Whoever speaks first names it; requests in clear are read all the same, because
+/// they can be.
+async fn opaque(
+    corridor: Arc<Corridor>,
+    door: Door,
+    to: Destination,
+    prepared: Prepared,
+    mut stream: impl Stream,
+    until: Instant,
+    guard: Guard,
+) {
+    let mut seen = Vec::new();
+    let spoken = tokio::select! {
+        first = timeout_at(until, first_bytes(&mut stream, &mut seen, corridor.limits.head)) => {
+            first.unwrap_or(Err(Silence::Slow)).map(Some)
+        }
+        () = prepared.recipient_speaks() => Ok(None),
+    };
+    let stream = Replayed::new(seen, stream);
+    let first = match spoken {
+        Ok(Some(First::Http)) => return plain(corridor, door, to, stream, guard).await,
+        Ok(Some(First::Tls)) => Some(Protocol::Tls),
+        Ok(Some(First::Other(protocol))) => Some(protocol),
+        Ok(None) => None,
+        Err(silence) => return refuse(stream, silence.into(), guard).await,
+    };
+    tunnel::run_opaque(corridor, prepared, stream, first, guard).await;
 }
 
 /// Reads until it can be told what the bytes are; all of them are in `seen` then.
@@ -153,11 +216,11 @@ pub(super) async fn first_bytes(stream: &mut impl Stream, seen: &mut Vec<u8>, mo
             return Ok(first);
         }
         if seen.len() >= most {
-            return Ok(First::Other(protocol::Protocol::Unknown));
+            return Ok(First::Other(Protocol::Unknown));
         }
         match stream.take((most - seen.len()) as u64).read_buf(seen).await {
             Ok(0) | Err(_) if seen.is_empty() => return Err(Silence::Closed),
-            Ok(0) | Err(_) => return Ok(First::Other(protocol::Protocol::Unknown)),
+            Ok(0) | Err(_) => return Ok(First::Other(Protocol::Unknown)),
             Ok(_) => {}
         }
     }
@@ -206,8 +269,9 @@ async fn intercept(
     inside(corridor, door, to, stream, guard).await;
 }
 
-/// Reads requests in clear that are all for one destination.
+/// Reads requests in clear that are all for one host and port.
 async fn plain(corridor: Arc<Corridor>, door: Door, to: Destination, stream: impl Stream, mut guard: Guard) {
+    let to = Destination { scheme: Scheme::Http, ..to };
     guard.account.destined(&to);
     inside(corridor, door, to, stream, guard).await;
 }

@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::accept::canonical;
 use super::credentials::Given;
 use super::guard::Guard;
-use super::opening::{self, Silence, Stream, first_bytes};
+use super::opening::{self, SPEAKS_FIRST, Silence, Stream, first_bytes};
 use super::request::Door;
 use super::server::{self, FIRST_BYTES};
 use super::{Corridor, StopSignal, stopped};
-use crate::destination::{AddressClass, Host};
-use crate::inspect::protocol::First;
-use crate::policy::{Denial, Reason, Stage};
+use crate::destination::{AddressClass, Destination, Host, Scheme};
+use crate::inspect::protocol::{First, Protocol};
+use crate::policy::{self, Denial, Reason, Stage};
 use crate::tls::client_hello::{self, Replayed};
 
 /// How the network leads connections to a listener.
@@ -57,9 +57,12 @@ pub async fn client(
 ) {
     let meant = meant(&corridor, &stream, way);
     let until = Instant::now() + corridor.limits.header_time;
+    // The recipient may be who speaks first, if anything is declared there that does.
+    let may_be_opaque = reads == Reads::Any && meant.as_ref().is_ok_and(|at| is_opaque(&corridor, &door, *at));
+    let patience = if may_be_opaque { until.min(Instant::now() + SPEAKS_FIRST) } else { until };
     let mut seen = Vec::new();
     let first = tokio::select! {
-        first = timeout_at(until, first_bytes(&mut stream, &mut seen, corridor.limits.head)) => first,
+        first = timeout_at(patience, first_bytes(&mut stream, &mut seen, corridor.limits.head)) => first,
         // As with every client that has not begun: it is not waited for when the proxy stops.
         () = async { stopped(&mut shutdown).await; sleep(FIRST_BYTES).await } => return,
     };
@@ -67,6 +70,7 @@ pub async fn client(
     let stream = Replayed::new(seen, stream);
     let first = match first.unwrap_or(Err(Silence::Slow)) {
         Ok(first) => first,
+        Err(Silence::Slow) if may_be_opaque => First::Other(Protocol::Unknown),
         // Whoever only looks whether somebody listens has asked for nothing.
         Err(_) if !is_begun => return,
         Err(silence) => return Guard::begin(&corridor, &door).note(silence.into()).await,
@@ -85,16 +89,35 @@ pub async fn client(
         // What is no request is told so by the parser.
         (Reads::Http, _) | (Reads::Any, First::Http) => server::client(corridor, door, stream, shutdown).await,
         (Reads::Any | Reads::Tls, First::Tls) => tls(corridor, door, stream, until).await,
-        (Reads::Tls, First::Http | First::Other(_)) | (Reads::Any, First::Other(_)) => {
-            let detail = match reads {
-                Reads::Tls => "the first bytes are not TLS",
-                Reads::Any | Reads::Http => "the first bytes are neither TLS nor HTTP",
-            };
-            let denial = Denial::new(Reason::Uninspectable, Stage::Head).with_detail(detail);
+        (Reads::Any, First::Other(_)) => opaque(corridor, door, stream).await,
+        (Reads::Tls, First::Http | First::Other(_)) => {
+            let denial = Denial::new(Reason::Uninspectable, Stage::Head).with_detail("the first bytes are not TLS");
             let guard = Guard::begin(&corridor, &door);
             opening::refuse(stream, denial, guard).await;
         }
     }
+}
+
+/// Whether another protocol than HTTP may go to this address.
+fn is_opaque(corridor: &Corridor, door: &Door, at: SocketAddr) -> bool {
+    let head = corridor.head(door, &by_address(at), None);
+    policy::connect(&corridor.register.load_full(), &corridor.addresses, &head).is_ok()
+}
+
+/// Another protocol tells no name: the address stands for it, and is declared by itself or by its network.
+fn by_address(at: SocketAddr) -> Destination {
+    Destination { scheme: Scheme::Tcp, host: Host::Address(at.ip()), port: at.port() }
+}
+
+/// Relays what is neither TLS nor HTTP.
+async fn opaque(corridor: Arc<Corridor>, door: Door, stream: impl Stream) {
+    let guard = Guard::begin(&corridor, &door);
+    let to = by_address(door.redirected.unwrap_or(door.proxy));
+    if let Err(denial) = corridor.has_turn(&door) {
+        return opening::refuse(stream, denial, guard).await;
+    }
+    let until = Instant::now() + corridor.limits.header_time;
+    opening::open_opaque(corridor, door, to, stream, until, guard).await;
 }
 
 /// TLS: its first message says where to.

@@ -19,17 +19,20 @@ use super::request::{Door, Place};
 use super::watch::stands_still;
 use super::{Corridor, exchange};
 use crate::destination::{Destination, Host};
+use crate::inspect::protocol::{self, Protocol};
 use crate::metrics::Carriage;
 use crate::policy::{self, ConnectionFacts, Denial, End, Obligations, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
 use crate::tls::HelloFault;
-use crate::tls::client_hello::{self, ClientHelloFacts};
+use crate::tls::client_hello::{self, ClientHelloFacts, Replayed};
 use crate::tls::wire::{self, ServerFirst};
 
 /// Bytes moved at once in one direction.
 const BUFFER: usize = 32 * 1024;
 /// Longest time of a tunnel that no declaration bounds; one that is declared has its own, or DESIGN §4's default.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Bytes of a recipient that speaks first which its protocol is known by.
+const MAX_BANNER: usize = 512;
 /// Bytes of the recipient in which its ServerHello must end.
 const FIRST_BYTES: usize = 20 * 1024;
 
@@ -65,6 +68,90 @@ pub async fn prepare(
     let facts = ConnectionFacts { address, tls: None, country: None, certificate_ends: None };
     guard.account.connected(&facts, &[]);
     Ok(Prepared { pinned, recipient, facts, host: destination.host.clone(), place: door.place.clone() })
+}
+
+impl Prepared {
+    /// Ends when the recipient has said something, or closed.
+    pub async fn recipient_speaks(&self) {
+        // An error is met again by whoever reads.
+        let _ = self.recipient.readable().await;
+    }
+}
+
+/// The life of a tunnel for another protocol than HTTP, from where somebody has spoken. What the client has sent comes
+/// from its stream again; what the recipient says first is looked at for the protocol's name, and waits for the record.
+pub async fn run_opaque(
+    corridor: Arc<Corridor>,
+    prepared: Prepared,
+    mut client: impl Stream,
+    first: Option<Protocol>,
+    mut guard: Guard,
+) {
+    let _place = prepared.place.clone();
+    let opened = open_opaque(&corridor, prepared, &mut client, first, &mut guard).await;
+    let Opaque { recipient, limits, hello, banner } = match opened {
+        Ok(opened) => opened,
+        Err(denial) => return opening::refuse(client, denial, guard).await,
+    };
+    let _open = corridor.metrics.tunnel_opened();
+    corridor.metrics.not_inspected(Carriage::Tunnel);
+    let client = Replayed::new(hello, client);
+    let mut flow = Flow { corridor: &corridor, client, recipient, limits, guard };
+    let end = flow.run_opaque(&banner).await;
+    flow.guard.close(end);
+}
+
+/// A tunnel for another protocol whose decision is on record.
+struct Opaque {
+    recipient: TcpStream,
+    limits: Limits,
+    /// What was read of the client.
+    hello: Vec<u8>,
+    /// What was read of the recipient.
+    banner: Vec<u8>,
+}
+
+async fn open_opaque(
+    corridor: &Corridor,
+    prepared: Prepared,
+    client: &mut impl Stream,
+    first: Option<Protocol>,
+    guard: &mut Guard,
+) -> Result<Opaque, Denial> {
+    let Prepared { pinned, recipient, mut facts, .. } = prepared;
+    let (mut hello, mut banner) = (Vec::new(), Vec::new());
+    let mut verified: &[Verified] = &[];
+    let protocol = match first {
+        Some(Protocol::Tls) => {
+            // Whom it asks for is a fact of the decision here too; that it asks at all is not demanded.
+            let asked = timeout(corridor.limits.header_time, client_hello::read(client, &mut hello)).await;
+            let asked = asked.map_err(|_| silent())??;
+            let sni = asked.sni.as_ref().map(Host::to_string);
+            verified = if sni.is_some() { &[Verified::Sni] } else { &[] };
+            facts.tls = Some(TlsFacts { version: asked.newest, sni, spki_sha256: None });
+            Protocol::Tls
+        }
+        Some(protocol) => protocol,
+        None => {
+            banner.resize(MAX_BANNER, 0);
+            let count = recipient.try_read(&mut banner).unwrap_or_default();
+            banner.truncate(count);
+            protocol::of_server(&banner)
+        }
+    };
+    guard.account.speaks(protocol);
+    guard.account.connected(&facts, verified);
+    let connected = pinned.connected(facts)?;
+    let verdict = connected.judge_tunnel(&mut corridor.ledger());
+    guard.permit(verdict).await?;
+    match guard.verdict() {
+        Some(verdict) => {
+            let limits = Limits::of(verdict.obligations(), corridor.limits.idle);
+            Ok(Opaque { recipient, limits, hello, banner })
+        }
+        // Not reached: what is on record has its verdict.
+        None => Err(Denial::new(Reason::RecordUnavailable, Stage::Record)),
+    }
 }
 
 /// The rest of a tunnel's life, after the client was answered.
@@ -187,6 +274,15 @@ impl<S: Stream> Flow<'_, S> {
             end = cut => Err(end),
         };
         match greeted {
+            Ok(()) => self.relay(&progress).await,
+            Err(end) => end,
+        }
+    }
+
+    async fn run_opaque(&mut self, banner: &[u8]) -> End {
+        let Some((_, progress)) = self.guard.sending() else { return End::Shutdown };
+        progress.begin();
+        match self.down(banner, &progress).await {
             Ok(()) => self.relay(&progress).await,
             Err(end) => end,
         }

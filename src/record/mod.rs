@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::destination::Destination;
-use crate::inspect::{Content, Findings};
+use crate::inspect::{Content, Findings, protocol::Protocol};
 use crate::policy::{CandidateKind, CandidateReport, Decision, Digest, End, EntryPoint, Reason, Stage, TlsFacts};
 use crate::register::diff::Brief;
 use crate::register::{Allowance, Id, Mode, Transfer, Version};
@@ -111,6 +111,8 @@ pub struct Exchange {
     pub tls: Option<TlsFacts>,
     /// The alert with which the client refused the interception authority's certificate, as RFC 8446 §6 names it.
     pub client_alert: Option<String>,
+    /// What is spoken over a connection that is neither HTTP nor TLS, by its first bytes.
+    pub protocol: Option<Protocol>,
     /// The balancer that named the client's address; without one it is the other end of the connection.
     pub balancer: Option<SocketAddr>,
     /// The address that the client dialled, where the network led it to the proxy; it is not the one that is dialled by us.

@@ -151,7 +151,7 @@ pub struct Endpoint {
     pub host: HostPattern,
     /// TCP port.
     pub port: u16,
-    /// HTTPS, or plain HTTP where it is written.
+    /// HTTPS, or plain HTTP, or another protocol where it is written.
     pub scheme: Scheme,
     /// SHA-256 of acceptable subject public key infos; empty: any that the roots vouch for.
     pub pins: Vec<[u8; 32]>,
@@ -162,9 +162,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether host, port and scheme of a destination are those of this endpoint.
+    /// Whether host, port and scheme of a destination are those of this endpoint. Whoever dials an address for another
+    /// protocol than HTTP tells no name: there the networks stand for it.
     pub fn matches(&self, destination: &Destination) -> bool {
-        self.host.matches(&destination.host) && self.port == destination.port && self.scheme == destination.scheme
+        let has_host = self.host.matches(&destination.host)
+            || self.scheme == Scheme::Tcp
+                && destination
+                    .host
+                    .address()
+                    .is_some_and(|address| self.networks.iter().any(|it| it.contains(address)));
+        has_host && self.port == destination.port && self.scheme == destination.scheme
     }
 }
 

@@ -9,11 +9,13 @@ use std::hash::Hash;
 use std::iter;
 use std::sync::Arc;
 
+use ipnetwork::IpNetwork;
+
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::networks::Networks;
 use super::{Allowance, Endpoint, From, Id, ModeSetting, Order, OrderAction, Recipient, Scope, Source, Transfer};
-use crate::destination::{Host, HostName, HostPattern};
+use crate::destination::{Host, HostName, HostPattern, Scheme};
 
 /// Stands for `from: [any]` where the position of a source stands.
 pub(super) const ANY_SOURCE: u32 = u32::MAX;
@@ -118,22 +120,40 @@ pub(super) struct Places {
     exact: HashMap<Host, u32>,
     suffixes: HashMap<HostName, u32>,
     any: Option<u32>,
+    /// The networks that stand for names which are not told, where another protocol than HTTP is declared. Few are.
+    networks: Vec<(IpNetwork, u32)>,
     count: usize,
 }
 
 impl Places {
-    /// The places that cover a host, the one that says most first: exact, then the longest suffix, then any.
+    /// The places that cover a host, the one that says most first: exact, then the longest suffix, then any; then those
+    /// whose networks have an address.
     pub fn covering<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = u32> {
         let exact = self.exact.get(host).copied();
         let name = host.name().filter(|_| !self.suffixes.is_empty()).map_or("", HostName::as_str);
         let above = iter::successors(above(name), |suffix| above(suffix));
         let suffixes = above.filter_map(|suffix| self.suffixes.get(suffix).copied());
-        exact.into_iter().chain(suffixes).chain(self.any)
+        let address = host.address();
+        let by_network =
+            self.networks.iter().filter(move |(network, _)| address.is_some_and(|it| network.contains(it)));
+        let by_network = by_network.map(|(_, place)| *place).filter(move |place| Some(*place) != exact);
+        exact.into_iter().chain(suffixes).chain(self.any).chain(by_network)
     }
 
     /// The place of each endpoint, with the position of the endpoint.
     fn of_endpoints(&mut self, endpoints: &[Endpoint]) -> Vec<(u32, u32)> {
-        endpoints.iter().map(|endpoint| self.number(&endpoint.host)).zip(0..).collect()
+        endpoints.iter().map(|endpoint| self.of_endpoint(endpoint)).zip(0..).collect()
+    }
+
+    fn of_endpoint(&mut self, endpoint: &Endpoint) -> u32 {
+        let place = self.number(&endpoint.host);
+        let named = endpoint.networks.iter().filter(|_| endpoint.scheme == Scheme::Tcp);
+        for network in named.map(|network| (*network, place)) {
+            if !self.networks.contains(&network) {
+                self.networks.push(network);
+            }
+        }
+        place
     }
 
     fn number(&mut self, pattern: &HostPattern) -> u32 {

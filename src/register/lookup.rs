@@ -205,7 +205,8 @@ fn is_for(source: Option<Option<u32>>, is_from: impl Fn(u32) -> bool) -> bool {
     source.is_none_or(|source| source.into_iter().chain([ANY_SOURCE]).any(is_from))
 }
 
-/// Whether port and scheme of an endpoint, whose host is known to match, are those of the destination.
+/// Whether an endpoint at a place that covers the destination's host is the destination. Of a place that covers it by a
+/// network, another endpoint may be another one's.
 fn fits(endpoint: &Endpoint, destination: &Destination) -> bool {
-    endpoint.port == destination.port && endpoint.scheme == destination.scheme
+    endpoint.port == destination.port && endpoint.scheme == destination.scheme && endpoint.matches(destination)
 }

@@ -126,14 +126,37 @@ pub fn endpoint(fields: &mut Fields<'_>) -> Option<Endpoint> {
     let pins = fields.list("tls_spki_sha256", scalar::pin);
     let networks = fields.list("networks", scalar::network);
     let interception = interception(fields);
-    fields.not_built("protocol", "this build carries HTTP and TLS only");
+    let is_opaque = fields.optional("protocol", choice(&[("tcp", ())])).is_some();
     fields.not_built("ech", "this build does not see Encrypted Client Hello, and would not refuse it");
     fields.not_built("client_identity", "this build presents no certificate to recipients");
     fields.not_built("via", "this build connects to recipients directly");
-    if scheme == Scheme::Http {
+    if scheme == Scheme::Http && !is_opaque {
         check_cleartext(fields);
     }
+    let (scheme, interception) = match is_opaque {
+        true => {
+            check_opaque(fields, interception);
+            (Scheme::Tcp, Interception::Never)
+        }
+        false => (scheme, interception),
+    };
     Some(Endpoint { host: host?, port, scheme, pins: values(pins), networks: values(networks), interception })
+}
+
+/// What is relayed unread has no request and no certificate that anything could be said of.
+fn check_opaque(fields: &Fields<'_>, interception: Interception) {
+    if fields.places().written("port").is_none() {
+        let problem = Problem::new("`protocol: tcp` without a `port`: 443 would be meant").hint("write `port: 22`");
+        fields.refuse("protocol", problem);
+    }
+    let both = Problem::new("`protocol: tcp` and `scheme` are two protocols for one destination");
+    fields.refuse("scheme", both.hint("leave out one of the two; a host may have a destination of each kind"));
+    let pinned = Problem::new("pins are checked in TLS, and `protocol: tcp` has none").hint("leave out one of the two");
+    fields.refuse("tls_spki_sha256", pinned);
+    if interception == Interception::Required {
+        let read = Problem::new("`protocol: tcp` is relayed unread, and `interception: required` forbids that");
+        fields.refuse("interception", read.hint("leave out one of the two"));
+    }
 }
 
 fn check_cleartext(fields: &Fields<'_>) {

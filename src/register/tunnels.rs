@@ -60,9 +60,9 @@ struct Joint<'d> {
 const REQUEST_RULES: [&str; 4] = ["requests", "limits.min_interval", "limits.max_per_day", "limits.max_body"];
 
 impl<'d> Joint<'d> {
-    /// The destinations that need interception to be read.
+    /// The destinations that need interception to be read, or cannot be.
     fn encrypted(&self) -> impl Iterator<Item = &'d Endpoint> + Clone {
-        self.endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Https)
+        self.endpoints.iter().filter(|endpoint| endpoint.scheme != Scheme::Http)
     }
 
     /// Those of its sources that say something else than `allowed`.

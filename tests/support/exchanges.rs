@@ -93,6 +93,7 @@ pub fn exchange() -> Exchange {
         client_alert: None,
         redirected: None,
         balancer: None,
+        protocol: None,
         tls: Some(TlsFacts {
             version: TlsVersion::V1_3,
             sni: Some("intake.ministry-a.example".to_owned()),

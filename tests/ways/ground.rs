@@ -34,7 +34,17 @@ recipients:
       - {host: closed.example, port: 1, scheme: http}
       - {host: closed-tunnel.example, port: 1, interception: never}
   - {id: relayed, name: Relayed, country: FR, destinations: [{host: tunnel.example, port: {port:tunnel.example}, interception: never}]}
+  - {id: machines, name: Machines, country: FR, destinations: [{host: ssh.example, port: {port:ssh.example}, protocol: tcp, networks: [127.0.0.1/32, 10.9.1.0/24]}]}
 transfers:
+  - id: machine
+    processing: cctv
+    from: [uploader]
+    to: machines
+    regimes: [ma-09-08]
+    legal_basis: {ma-09-08: ma-0908:A43}
+    purposes: [dpv:EnforceSecurity]
+    data_categories: [x:CCTVFrame]
+    filing: {authority: CNDP, ref: A-GC-3/2023, status: granted, valid_from: 2023-02-21}
   - id: frames
     processing: cctv
     from: [uploader]
@@ -55,14 +65,23 @@ transfers:
     filing: {authority: CNDP, ref: A-GC-2/2023, status: granted, valid_from: 2023-02-21}
 "#;
 
-/// The recipients under the register.
+/// The recipients under the register, nobody among them who speaks another protocol.
 pub fn plan() -> Plan {
-    let nowhere = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    plan_with(nowhere(2))
+}
+
+fn nowhere(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// The same with a machine that is declared `protocol: tcp`.
+pub fn plan_with(machine: SocketAddr) -> Plan {
     Plan::new(REGISTER)
         .site("tls.example", Site::Tls)
         .site("tunnel.example", Site::Tls)
         .site("plain.example", Site::Plain)
         .site("undeclared.example", Site::Plain)
+        .place("ssh.example", machine)
         .place("closed.example", nowhere(1))
         .place("closed-tunnel.example", nowhere(1))
 }

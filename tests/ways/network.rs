@@ -80,10 +80,15 @@ pub fn run(line: &str) {
 
 /// Inside: curl on the client's side.
 pub async fn curl(arguments: &[&str]) -> Output {
+    let fixed = ["-sS", "--max-time", "20", "--noproxy", "*"];
+    on_the_clients_side("curl", &[&fixed[..], arguments].concat()).await
+}
+
+/// Inside: a command on the client's side.
+pub async fn on_the_clients_side(name: &str, arguments: &[&str]) -> Output {
     let client = client_of(&std::env::var(NAME).expect("started by `play`"));
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", &client, "curl", "-sS", "--max-time", "20", "--noproxy", "*"]);
-    command.args(arguments);
+    command.args(["netns", "exec", &client, name]).args(arguments);
     let done = tokio::task::spawn_blocking(move || command.output()).await.expect("a task");
-    done.expect("curl runs; tests/run installs it")
+    done.expect("ip runs; tests/run installs it")
 }

@@ -11,16 +11,16 @@ use super::support::wire::{ACCESS_DENIED, Raw, client_hello, tls_as};
 use super::support::{FRAME, House, STRANGER, UPLOADER, reason_of, series};
 
 /// What a client asks first: one method, none.
-const GREETING: [u8; 3] = [5, 1, 0];
+pub const GREETING: [u8; 3] = [5, 1, 0];
 
 /// CONNECT to a name.
-fn to_name(name: &[u8], port: u16) -> Vec<u8> {
+pub fn to_name(name: &[u8], port: u16) -> Vec<u8> {
     let length = u8::try_from(name.len()).expect("a short name");
     [&[5, 1, 0, 3, length], name, &port.to_be_bytes()].concat()
 }
 
 /// CONNECT to an address.
-fn to_address(address: SocketAddr) -> Vec<u8> {
+pub fn to_address(address: SocketAddr) -> Vec<u8> {
     let (kind, octets) = match address {
         SocketAddr::V4(four) => (1, four.ip().octets().to_vec()),
         SocketAddr::V6(six) => (4, six.ip().octets().to_vec()),
@@ -42,7 +42,7 @@ fn answer(code: u8) -> Vec<u8> {
 }
 
 /// A connection that was let in.
-async fn opened(house: &House, request: &[u8]) -> Raw<TcpStream> {
+pub async fn opened(house: &House, request: &[u8]) -> Raw<TcpStream> {
     let mut client = raw(house, UPLOADER).await;
     client.send(GREETING).await;
     client.send(request).await;

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use tasrih::config::{Entry, Settings};
+use tokio::io::AsyncWriteExt;
 
-use super::ground::{authority, listener, plan};
-use super::network::{GATEWAY, curl, play, rules, run};
+use super::ground::{authority, listener, plan, plan_with};
+use super::network::{GATEWAY, curl, on_the_clients_side, play, rules, run};
 use super::support::{FRAME, House, reason_of};
 
 #[test]
@@ -91,6 +92,55 @@ async fn handed_over() {
         run(&format!("ip {family} route add local {everything} dev lo table 100"));
     }
     check(&house, [port, port]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run in a network of its own, by the test below"]
+async fn nameless() {
+    run("ip address add 10.9.1.1/32 dev lo");
+    let machine = tokio::net::TcpListener::bind("10.9.1.1:0").await.expect("a port");
+    let address = machine.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = machine.accept().await {
+            let _ = stream.write_all(b"SSH-2.0-machine\r\n").await;
+        }
+    });
+    let plan = plan_with(address).settings(|settings| {
+        listens_everywhere(settings, Entry::Transparent, false);
+        settings.internal_destinations.push("10.9.1.0/24".parse().expect("a network"));
+    });
+    let house = plan.build().await;
+    rules(&format!(
+        "table inet nat {{ chain prerouting {{ type nat hook prerouting priority -100;\n\
+         iifname \"inside\" tcp dport != 0 redirect to :{}\n}}\n}}\n",
+        house.running.proxies[1].port()
+    ));
+    // Its own network, and the same port at an address that nobody declared.
+    for (told, port, printed, reason) in [
+        ("10.9.1.1", address.port(), "SSH-2.0-machine\r\n", "permit"),
+        ("10.9.1.1", 2222, "", "port-not-declared"),
+        ("9.9.9.9", address.port(), "", "no-declaration"),
+    ] {
+        let before = house.decisions().len();
+        // To the declared machine the client says nothing: it waits to be spoken to.
+        let say = if reason == "permit" { ":" } else { "echo hello >&3" };
+        let script = format!("exec 3<>/dev/tcp/{told}/{port}; {say}; timeout 10 head -c 17 <&3");
+        let output = on_the_clients_side("bash", &["-c", &script]).await;
+        let decisions = house.until_decisions(before + 1).await;
+        assert_eq!(reason_of(&decisions[before]), reason, "{output:?} {:#}", decisions[before]);
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with(printed), "{output:?}");
+    }
+    let permitted = &house.decisions()[0];
+    assert_eq!(
+        (&permitted["unmapped"]["transfer"]["transfer"], &permitted["unmapped"]["transfer"]["protocol"]),
+        (&"machine".into(), &"ssh".into())
+    );
+    assert_eq!(permitted["dst_endpoint"]["ip"], "10.9.1.1");
+}
+
+#[test]
+fn what_tells_no_name_is_known_by_its_network_and_port() {
+    play("transparent::nameless");
 }
 
 /// What a client's curl says of a request: status, or 0 where there is no reply.

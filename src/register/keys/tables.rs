@@ -218,8 +218,9 @@ table! {
         optional "networks": List(Network),
         /// Whether connections to it may be decrypted; `never` passes as a tunnel, without paths, intervals and stamp.
         optional "interception": One(Word(&["required", "allowed", "never"])),
-        /// Another protocol than HTTP. Not built yet.
-        optional "protocol": NotBuilt,
+        /// `tcp`: another protocol than HTTP, relayed unread; then write the port too. Without a name (an address that a
+        /// client dials) it is known by its networks.
+        optional "protocol": One(Word(&["tcp"])),
         /// Encrypted Client Hello. Not built yet.
         optional "ech": NotBuilt,
         /// A certificate shown to the recipient. Not built yet.
