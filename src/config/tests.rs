@@ -178,7 +178,6 @@ const FAULTS: &[(&str, &[&str])] = &[
     ),
     ("admin: {bind: '127.0.0.1:3128'}", &["meets `127.0.0.1:3128`, the default of `listeners`"]),
     ("admin: {}", &["the admin listener needs `bind`"]),
-    ("users: users.txt", &["`users` is not built yet"]),
     ("metrics: {}", &["the metrics listener needs `bind`"]),
     ("metrics: {bind: '127.0.0.1:9180'}", &["meets `127.0.0.1:9180`, the default of `admin`"]),
     ("spool: {file: x}", &["unknown key `file` in the spool"]),
