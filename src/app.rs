@@ -24,6 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Entry, Settings};
 use crate::descriptors::Descriptors;
 use crate::destination::AddressRules;
+use crate::docket::DocketFault;
 use crate::metrics::{Bounded, Metrics};
 use crate::policy::{self, Ledger};
 use crate::proxy::body::Holding;
@@ -33,8 +34,8 @@ use crate::proxy::spool::{Budget, Spool};
 use crate::proxy::{Corridor, Limits, accept, stopped};
 use crate::record::Origin;
 use crate::register::compile::{Compiled, Text};
-use crate::reload::Files;
 use crate::reload::enter::{self, Entering, Gate};
+use crate::reload::{Files, orders};
 use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
 use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
@@ -133,12 +134,18 @@ pub enum StartFault {
     Spool { path: PathBuf, source: io::Error },
     #[error("the start cannot be recorded")]
     Record(#[from] audit::RecordUnavailable),
+    #[error(transparent)]
+    Orders(#[from] DocketFault),
 }
 
 impl StartFault {
     /// Whether the evidence itself is damaged: exit code 3.
     pub fn is_integrity(&self) -> bool {
-        matches!(self, StartFault::State(fault) if fault.is_integrity())
+        match self {
+            StartFault::State(fault) => fault.is_integrity(),
+            StartFault::Orders(fault) => fault.is_integrity(),
+            _ => false,
+        }
     }
 }
 
@@ -193,6 +200,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     };
     let (audit, recovery) = open_log(&settings, &options, succession.patience).await?;
     let Compiled { register, warnings } = register;
+    let (docket, register) = orders::at_start(&settings.state, register, audit.clock().wall())?;
     let register = Arc::new(register);
     let mut sockets = succession.sockets;
     let listening = Bound::all(&settings, &mut sockets).await?;
@@ -206,6 +214,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     let metrics = Metrics::new();
     let users = Users::load(settings.users.as_deref(), metrics.clone())?;
     metrics.register_loaded(&register, audit.clock().wall());
+    metrics.orders_not_in_files(docket.missing(&register).len() as u64);
     metrics.remember(&recovery.history);
     let (stop, shutdown) = watch::channel(false);
     let (halt, halted) = watch::channel(false);
@@ -237,12 +246,16 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         refused_files: ArcSwap::default(),
         archive: archive.clone(),
         audit: audit.clone(),
+        docket: Arc::new(tokio::sync::Mutex::new(docket)),
     });
     let gate = Gate { audit: &audit, archive: &archive, metrics: &corridor.metrics };
-    let (version, source) = (register.version.clone(), Source { texts, hold_limit: settings.limits.hold });
+    let remembered = corridor.docket.lock().await.remembered();
+    let (version, hold_limit) = (register.version.clone(), settings.limits.hold);
+    let source = Source { texts, hold_limit, remembered };
     let entering = Entering { register, source, warnings: warnings.len() as u64, origin: Origin::default() };
     let entered = gate.enter(entering, None, drop).await?;
     enter::tell(&entered, &version);
+    orders::note_owed(&corridor).await?;
 
     let (proxies, admin, metrics) = (listening.proxies, listening.admin, listening.metrics);
     // What clients are told to use is a proxy in their settings' sense, wherever it stands in the list.

@@ -29,8 +29,8 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::audit::storage::{available, place, sync_parent};
-use crate::register::compile::{Text, compile_with};
-use crate::register::{Register, Version};
+use crate::register::compile::{Circumstances, Text, compile_in};
+use crate::register::{Order, Register, Version};
 
 mod manifest;
 mod standing;
@@ -45,6 +45,8 @@ pub struct Source {
     pub texts: Vec<Text>,
     /// How much of a body was held, in bytes: a larger `max_body` is a fault.
     pub hold_limit: u64,
+    /// The orders that were ever taken, which stand beside the files.
+    pub remembered: Vec<Order>,
 }
 
 /// Why a register is not kept, or cannot be had again.
@@ -160,10 +162,40 @@ impl Archive {
             Ok(Text { name: file.name.clone(), text })
         });
         let texts = texts.collect::<Result<Vec<Text>, KeptFault>>()?;
-        let compiled = compile_with(&texts, manifest.hold_limit).ok().map(|compiled| compiled.register);
+        let damaged =
+            || KeptFault::Damaged { file: self.manifest_path(version), what: "an order in it is none".to_owned() };
+        let remembered = manifest.remembered().ok_or_else(damaged)?;
+        let circumstances =
+            Circumstances { hold_limit: manifest.hold_limit, remembered: &remembered, ..Circumstances::default() };
+        let compiled = compile_in(&texts, &circumstances).ok();
+        let compiled = compiled.map(|compiled| compiled.register.with_orders(&remembered));
         match compiled.filter(|register| register.version == *version) {
             Some(register) => Ok((register, manifest)),
             None => Err(KeptFault::OtherRelease { version: version.clone(), release: manifest.release }),
+        }
+    }
+
+    /// Keeps the register that differs from the kept one `before` by the orders that stand beside its files alone, and
+    /// remembers that it is in force. Blocks.
+    ///
+    /// # Errors
+    /// [`KeptFault`]; the records of the orders say all the same what it was made of.
+    pub fn keep_with_orders(
+        &self,
+        before: &Version,
+        version: &Version,
+        remembered: &[Order],
+        at: Timestamp,
+    ) -> Result<(), KeptFault> {
+        if !self.is_kept(version) {
+            let manifest = self.manifest(before)?.with_orders(version, remembered, at);
+            self.room(0)?;
+            let path = self.manifest_path(version);
+            place(&path, &manifest.to_json()).map_err(fault(&path))?;
+        }
+        match self.standing()? {
+            Some(standing) => self.stand(&standing.followed_by(version, at)),
+            None => Ok(()),
         }
     }
 

@@ -7,8 +7,8 @@
 //! 5 ENTRY       main.rs  cli/
 //! 4 ASSEMBLY    app.rs  app/  reload.rs  reload/  demo/  admin/
 //! 3 DATA PATH   proxy/
-//! 2 ADAPTERS    upstream/  tls/  audit/  archive.rs  archive/  metrics/  users/  folder.rs  secret.rs  logging.rs
-//! 2             clock.rs  service.rs  descriptors.rs
+//! 2 ADAPTERS    upstream/  tls/  audit/  archive.rs  archive/  docket.rs  docket/  metrics/  users/  folder.rs
+//! 2             secret.rs  logging.rs  clock.rs  service.rs  descriptors.rs
 //! ==== purity line: no sockets, files, clocks or runtimes are named below ====
 //! 1 DECISION    config/  register/  policy/  record/  flow/
 //! 0 VOCABULARY  destination/  vocabulary/  inspect/
@@ -40,6 +40,7 @@ pub mod archive;
 pub mod audit;
 pub mod clock;
 pub mod descriptors;
+pub mod docket;
 pub mod folder;
 pub mod logging;
 pub mod metrics;

@@ -14,18 +14,21 @@ use crate::archive::Source;
 use crate::audit::RecordUnavailable;
 use crate::folder::{self, FolderFault, Seen, Shelf};
 use crate::proxy::Corridor;
+use crate::proxy::error::told;
 use crate::record::{Asker, Lifecycle, Origin};
-use crate::register::compile::{Circumstances, Compiled, compile_in};
+use crate::register::compile::{Circumstances, Compiled, Examined, examine_in};
 use crate::register::fault::{Fault, Faults, Text};
-use crate::register::{Register, Version};
+use crate::register::{Order, Register, Version};
 
 pub mod enter;
 mod files;
+pub mod orders;
 mod origin;
 mod watch;
 
 use enter::{Entered, Entering, Gate};
 pub use files::Files;
+use orders::OrderFault;
 pub use origin::asker;
 use origin::origin;
 pub use watch::Watch;
@@ -53,6 +56,8 @@ pub enum ReloadFault {
     Faults(Faults),
     #[error("the change of the register cannot be recorded")]
     Record(#[from] RecordUnavailable),
+    #[error("the orders of the policy files cannot be kept")]
+    Orders(#[from] OrderFault),
 }
 
 impl ReloadFault {
@@ -60,7 +65,7 @@ impl ReloadFault {
     fn faults(&self) -> u64 {
         match self {
             ReloadFault::Faults(faults) => faults.0.len() as u64,
-            ReloadFault::Folder(_) | ReloadFault::Record(_) => 0,
+            ReloadFault::Folder(_) | ReloadFault::Record(_) | ReloadFault::Orders(_) => 0,
         }
     }
 }
@@ -111,10 +116,12 @@ impl Reloader {
     /// [`ReloadFault`]; the register in force stays.
     pub async fn reload_for(&self, corridor: &Corridor, asked_by: Option<Asker>) -> Result<Reloaded, ReloadFault> {
         let _turn = self.turn.lock().await;
-        let (read, origin) = self.read(corridor.holding.hold, corridor.audit.clock().wall()).await;
+        let remembered = corridor.docket.lock().await.remembered();
+        let reading = self.read(corridor.holding.hold, corridor.audit.clock().wall(), remembered);
+        let (read, origin) = reading.await;
         let origin = Origin { asked_by, ..origin };
         let reloaded = match read {
-            Ok((compiled, source)) => take(corridor, compiled, source, &origin).await,
+            Ok((examined, texts)) => self.take(corridor, examined, texts, &origin).await,
             Err(fault) => Err(fault),
         };
         corridor.metrics.reloaded(reloaded.is_ok());
@@ -126,7 +133,12 @@ impl Reloader {
     }
 
     /// Files and a compilation of seconds belong on no thread that serves exchanges.
-    async fn read(&self, hold_limit: u64, at: Timestamp) -> (Result<(Compiled, Source), ReloadFault>, Origin) {
+    async fn read(
+        &self,
+        hold_limit: u64,
+        at: Timestamp,
+        orders: Vec<Order>,
+    ) -> (Result<(Examined, Vec<Text>), ReloadFault>, Origin) {
         let (folder, remembered) = (self.folder.clone(), self.remembered.clone());
         let reading = spawn_blocking(move || {
             // Looked at first: what changes while it is read looks different afterwards, and is read again.
@@ -140,14 +152,47 @@ impl Reloader {
             let texts = remembered.shelf.read(&folder);
             drop(remembered);
             let documents = |file: &str| folder::document(&folder, file);
-            let circumstances = Circumstances { hold_limit, at: Some(at), documents: Some(&documents) };
-            let compile = |texts: Vec<Text>| {
-                let compiled = compile_in(&texts, &circumstances).map_err(ReloadFault::Faults)?;
-                Ok((compiled, Source { texts, hold_limit }))
-            };
-            (texts.map_err(ReloadFault::from).and_then(compile), origin)
+            let circumstances =
+                Circumstances { hold_limit, at: Some(at), documents: Some(&documents), remembered: &orders };
+            let examine = |texts: Vec<Text>| (examine_in(&texts, &circumstances), texts);
+            (texts.map(examine).map_err(ReloadFault::from), origin)
         });
         reading.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    }
+
+    /// All or nothing, but for an order: that is in force as soon as it can be read.
+    async fn take(
+        &self,
+        corridor: &Corridor,
+        examined: Examined,
+        texts: Vec<Text>,
+        origin: &Origin,
+    ) -> Result<Reloaded, ReloadFault> {
+        let Examined { faults, mut warnings, register, suspensions } = examined;
+        let Some(register) = register else {
+            let orders = orders::take_readable(corridor, &suspensions, origin).await;
+            match orders {
+                Ok(0) => {}
+                Ok(orders) => tracing::warn!(orders, "the policy files have faults; the orders in them are in force"),
+                Err(fault) => tracing::error!(fault = told(&fault), "the orders of faulty policy files"),
+            }
+            return Err(ReloadFault::Faults(Faults(faults)));
+        };
+        let (register, beside) = orders::join(corridor, register, origin).await?;
+        let folder = self.folder.display();
+        let doubts = beside.doubts(&register).into_iter();
+        warnings.extend(doubts.map(|(code, problem)| Fault::of_no_line(folder.to_string(), code, problem)));
+        let source = Source { texts, hold_limit: corridor.holding.hold, remembered: beside.remembered() };
+        match take(corridor, Compiled { register, warnings }, source, origin).await {
+            Ok(reloaded) => {
+                beside.entered(corridor).await;
+                Ok(reloaded)
+            }
+            Err(fault) => {
+                beside.turned_away(corridor);
+                Err(fault)
+            }
+        }
     }
 }
 

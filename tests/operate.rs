@@ -1,6 +1,6 @@
 //! The proxy as an operator has it: the real process, real signals, real sockets, real files.
 //!
-//! `reload`: SIGHUP. `control`: the socket in the state folder, and `tasrih reload`. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
+//! `reload`: SIGHUP. `control`: the socket in the state folder, and `tasrih reload`. `orders`: an authority's orders by command. `stop`: what SIGTERM finishes and what it cuts. `restart`: connection attempts wait while the process
 //! is replaced. `clock`: a restart with the clock behind. `manager`: what systemd is told. `log`: what is logged, and what
 //! never is. `unit`: the sandbox of `deploy/`. `rollout`: the authority on its way to the devices, and `browser`: what
 //! Chromium makes of a refusal. `doctor` and `probe`: the two commands that look at
@@ -22,6 +22,8 @@ mod ground;
 mod log;
 #[path = "operate/manager.rs"]
 mod manager;
+#[path = "operate/orders.rs"]
+mod orders;
 #[path = "operate/probe.rs"]
 mod probe;
 #[path = "operate/reload.rs"]

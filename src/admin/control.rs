@@ -13,19 +13,24 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Extension, Json, Router};
+use jiff::civil::Date;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::docket::Act;
 use crate::proxy::Corridor;
 use crate::proxy::error::told;
 use crate::record::Asker;
-use crate::register::fault::Fault;
+use crate::register::Scope;
+use crate::register::fault::{Fault, Problem};
 use crate::register::lint::Lint;
 use crate::reload::enter::Entered;
+use crate::reload::orders::{OrderFault, Taken, Wanted, list, take};
 use crate::reload::{ReloadFault, Reloaded, asker};
 
 pub mod client;
@@ -73,6 +78,7 @@ impl Control {
         let asked = Arc::new(Asked { corridor, wishes });
         let pages = Router::new()
             .route("/reload", post(reload))
+            .route("/orders", get(orders).post(order))
             .with_state(asked)
             .layer(middleware::from_fn(guard))
             .into_make_service_with_connect_info::<Peer>();
@@ -127,6 +133,65 @@ async fn reload(State(asked): State<Arc<Asked>>, Extension(by): Extension<Asker>
     }
 }
 
+async fn orders(State(asked): State<Arc<Asked>>) -> Response {
+    let corridor = &asked.corridor;
+    let docket = corridor.docket.lock().await;
+    Json(list(&docket, Some(&corridor.register.load()), corridor.now())).into_response()
+}
+
+/// An order as it is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    authority: String,
+    #[serde(rename = "ref")]
+    reference: String,
+    /// What is stopped, as a policy file writes it.
+    scope: Option<String>,
+    /// Reference of the order that is lifted.
+    lifts: Option<String>,
+    date: Option<Date>,
+    note: Option<String>,
+    #[serde(default)]
+    even_if_unknown: bool,
+}
+
+impl Form {
+    fn wanted(self, by: Asker) -> Result<Wanted, Problem> {
+        let act = match (&self.scope, self.lifts) {
+            (Some(scope), None) => Act::Suspend(Scope::parse(scope)?),
+            (None, Some(lifts)) => Act::Lift(lifts),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Problem::new("an order has either `scope` or `lifts`"));
+            }
+        };
+        let Form { authority, reference, date, note, even_if_unknown, .. } = self;
+        Ok(Wanted { authority, reference, date, note, act, even_if_unknown, by })
+    }
+}
+
+async fn order(State(asked): State<Arc<Asked>>, Extension(by): Extension<Asker>, Json(form): Json<Form>) -> Response {
+    let wanted = match form.wanted(by) {
+        Ok(wanted) => wanted,
+        Err(problem) => return not_taken(StatusCode::UNPROCESSABLE_ENTITY, &problem),
+    };
+    // Whoever asked may hang up; the order is carried through all the same.
+    let taking = tokio::spawn(async move { take(&asked.corridor, wanted).await });
+    match taking.await {
+        Ok(Ok(Taken { version, is_new, unrecorded })) => {
+            let unrecorded = unrecorded.map(|fault| told(&fault));
+            Json(json!({ "register": version.0, "is_new": is_new, "unrecorded": unrecorded })).into_response()
+        }
+        Ok(Err(OrderFault::Refused(problem))) => not_taken(StatusCode::UNPROCESSABLE_ENTITY, &problem),
+        Ok(Err(fault)) => not_taken(StatusCode::INTERNAL_SERVER_ERROR, &Problem::new(told(&fault))),
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+fn not_taken(status: StatusCode, problem: &Problem) -> Response {
+    (status, Json(json!({ "fault": problem.message, "hint": problem.hint }))).into_response()
+}
+
 fn taken(corridor: &Corridor, reloaded: &Reloaded) -> Value {
     let register = corridor.register.load();
     json!({
@@ -149,7 +214,7 @@ fn refused(corridor: &Corridor, fault: &ReloadFault) -> Value {
     let register = corridor.register.load();
     let (faults, other) = match fault {
         ReloadFault::Faults(faults) => (places(&faults.0), None),
-        ReloadFault::Folder(_) | ReloadFault::Record(_) => (Vec::new(), Some(told(fault))),
+        ReloadFault::Folder(_) | ReloadFault::Record(_) | ReloadFault::Orders(_) => (Vec::new(), Some(told(fault))),
     };
     json!({ "taken": false, "register": register.version.0, "faults": faults, "fault": other })
 }

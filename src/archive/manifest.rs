@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Source;
-use crate::register::Version;
 use crate::register::compile::Text;
+use crate::register::{Order, OrderAction, Scope, Version};
 
 /// What `schema` says in this release.
 const SCHEMA: &str = "tasrih/register-kept/1";
@@ -25,6 +25,23 @@ pub struct Manifest {
     pub hold_limit: u64,
     /// The policy files, in the order in which they were read.
     pub files: Vec<File>,
+    /// The suspensions that were ever taken by then, which stand beside the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Suspension>,
+}
+
+/// An order that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Who ordered it.
+    pub authority: String,
+    /// What the authority calls it.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What it stops, as a policy file writes it.
+    pub scope: String,
+    /// Whether it was lifted.
+    pub lifted: bool,
 }
 
 /// One policy file.
@@ -36,6 +53,15 @@ pub struct File {
     pub sha256: String,
     /// Length of its content.
     pub bytes: u64,
+}
+
+fn suspensions(remembered: &[Order]) -> Vec<Suspension> {
+    let suspension = |order: &Order| {
+        let OrderAction::Suspend { scope, lifted } = &order.action else { return None };
+        let (authority, reference) = (order.authority.clone(), order.reference.clone());
+        Some(Suspension { authority, reference, scope: scope.to_string(), lifted: *lifted })
+    };
+    remembered.iter().filter_map(suspension).collect()
 }
 
 impl Manifest {
@@ -52,7 +78,23 @@ impl Manifest {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             hold_limit: source.hold_limit,
             files: named.iter().map(file).collect(),
+            orders: suspensions(&source.remembered),
         }
+    }
+
+    /// That of the register with these orders beside the same files.
+    pub(super) fn with_orders(self, version: &Version, remembered: &[Order], first: Timestamp) -> Manifest {
+        Manifest { version: version.0.to_string(), first, orders: suspensions(remembered), ..self }
+    }
+
+    /// The orders that stand beside the files; `None` where one of them is damaged.
+    pub(super) fn remembered(&self) -> Option<Vec<Order>> {
+        let order = |kept: &Suspension| {
+            let action = OrderAction::Suspend { scope: Scope::parse(&kept.scope).ok()?, lifted: kept.lifted };
+            let (authority, reference) = (kept.authority.clone(), kept.reference.clone());
+            Some(Order { authority, reference, date: None, action })
+        };
+        self.orders.iter().map(order).collect()
     }
 
     pub(super) fn to_json(&self) -> Vec<u8> {

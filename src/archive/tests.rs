@@ -10,7 +10,7 @@ fn texts(files: &[(&str, &str)]) -> Vec<Text> {
 fn source(files: &[(&str, &str)]) -> (Version, Source) {
     let texts = texts(files);
     let version = compile(&texts).unwrap_or_else(|faults| panic!("{faults}")).register.version;
-    (version, Source { texts, hold_limit: crate::register::compile::HOLD_LIMIT })
+    (version, Source { texts, hold_limit: crate::register::compile::HOLD_LIMIT, remembered: Vec::new() })
 }
 
 const CONTROLLER: (&str, &str) = ("a.yaml", "controller: {name: A, country: MA, time_zone: Africa/Casablanca}\n");

@@ -39,7 +39,7 @@ pub use digest::{DigestKey, Hasher};
 pub use health::Health;
 pub use read::{read, read_newest, read_since};
 pub use recover::Torn;
-pub use state::{OpenFault, stored_digest_key};
+pub use state::{Held, OpenFault, hold, stored_digest_key};
 
 /// The most decisions that wait for the writer at once; further ones wait before its queue.
 const QUEUE: usize = 4_096;

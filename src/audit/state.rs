@@ -7,6 +7,7 @@
 //!   body-digest.key   0600, 32 random bytes, made at first start
 //!   log/              segments
 //!   registers/        registers by version (`crate::archive`)
+//!   orders            orders that were ever taken (`crate::docket`)
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -81,6 +82,21 @@ impl OpenFault {
     pub fn is_integrity(&self) -> bool {
         matches!(self, OpenFault::Damaged { .. } | OpenFault::KeySpoiled(_))
     }
+}
+
+/// Holds a state folder that no proxy runs on, until what is given back is dropped. The folder must be there.
+///
+/// # Errors
+/// [`OpenFault::Locked`] where another process holds it.
+pub fn hold(state: &Path) -> Result<Held, OpenFault> {
+    let version = state.join("VERSION");
+    std::fs::metadata(&version).map_err(|error| OpenFault::Io { path: version, error })?;
+    Folder::open(state).map(|folder| Held { _folder: folder })
+}
+
+/// A state folder that this process holds without writing to its log.
+pub struct Held {
+    _folder: Folder,
 }
 
 /// A state folder that this process holds; the lock ends with the value.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::clock::{Clock, SystemClock};
+use crate::docket::Docket;
 use crate::folder;
 use crate::register::Register;
 use crate::register::compile::{Circumstances, Examined, HOLD_LIMIT, Text, examine_in};
@@ -34,8 +35,8 @@ pub struct Arguments {
     /// Configuration file, to be checked too
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// State folder of a proxy: also tell what the policy files change in what is in force there, and what the authority
-    /// must still be told
+    /// State folder of a proxy: also tell what the policy files change in what is in force there, what the authority must
+    /// still be told, and which orders stand beside the files
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Print the codes of warnings with what each means, and check nothing
@@ -108,7 +109,11 @@ fn check(arguments: &Arguments) -> Result<Checked, String> {
     let hold = configuration.as_ref().and_then(configuration::Configuration::hold).unwrap_or(HOLD_LIMIT);
     let policies = match (&arguments.folder, &configuration) {
         (None, Some(_)) if arguments.state.is_none() => None,
-        (folder, _) => Some(policies(folder.as_deref().unwrap_or(Path::new("policies")), hold, arguments.at)?),
+        (folder, _) => {
+            let state =
+                arguments.state.as_deref().or(configuration.as_ref().and_then(configuration::Configuration::state));
+            Some(policies(folder.as_deref().unwrap_or(Path::new("policies")), hold, arguments.at, state)?)
+        }
     };
     let register = policies.as_ref().and_then(|examined| examined.register.as_ref());
     let following = arguments.state.as_deref().zip(register);
@@ -118,12 +123,24 @@ fn check(arguments: &Arguments) -> Result<Checked, String> {
     Ok(Checked { policies, configuration, following })
 }
 
-/// Everything that is to be said of a folder's files, and of the documents that they name.
-fn policies(folder: &Path, hold_limit: u64, at: Option<Timestamp>) -> Result<Examined, String> {
+/// Everything that is to be said of a folder's files, of the documents that they name, and of the orders that a proxy on
+/// `state` took.
+fn policies(folder: &Path, hold_limit: u64, at: Option<Timestamp>, state: Option<&Path>) -> Result<Examined, String> {
+    let docket = state.map(Docket::read).transpose().map_err(|fault| fault.to_string())?;
+    let remembered = docket.as_ref().map(Docket::remembered).unwrap_or_default();
     let texts = texts(folder)?;
     let documents = |file: &str| folder::document(folder, file);
     let at = Some(at.unwrap_or_else(|| SystemClock::default().wall()));
-    Ok(examine_in(&texts, &Circumstances { hold_limit, at, documents: Some(&documents) }))
+    let circumstances = Circumstances { hold_limit, at, documents: Some(&documents), remembered: &remembered };
+    let mut examined = examine_in(&texts, &circumstances);
+    if let (Some(register), Some(docket)) = (&mut examined.register, docket) {
+        *register = register.with_orders(&remembered);
+        let doubts = docket.doubts(register).into_iter();
+        examined
+            .warnings
+            .extend(doubts.map(|(lint, problem)| Fault::of_no_line(folder.display().to_string(), lint, problem)));
+    }
+    Ok(examined)
 }
 
 /// A proxy without a register denies everything and may start; asking about a folder that is not there is a slip.

@@ -10,15 +10,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::steps::Steps;
-use super::test::{register, unreadable, with_body};
+use super::test::{register_with, unreadable, with_body};
 use super::{FINDINGS, FINE, UNREADABLE};
 use crate::clock::{Clock as _, SystemClock};
 use crate::destination::AddressRules;
+use crate::docket::{Docket, DocketFault};
 use crate::policy::cases::{self, Case, Expected, Wants};
 use crate::policy::dry::{self, Answer, Question, Supposed};
 use crate::policy::{Carriage, Check, Peer};
-use crate::register::Register;
 use crate::register::compile::Text;
+use crate::register::{Order, Register};
 
 mod record;
 
@@ -58,8 +59,8 @@ pub struct Arguments {
     /// Id of a record: explain that decision of the past
     #[arg(long, value_name = "ID", conflicts_with_all = ["source", "to", "method", "content_type", "user", "certificate", "at", "facts"])]
     record: Option<String>,
-    /// State folder whose records are searched; may be given several times
-    #[arg(long = "state", value_name = "DIR", default_value = "var", requires = "record")]
+    /// State folder whose records are searched, and whose orders stand; may be given several times
+    #[arg(long = "state", value_name = "DIR", default_value = "var")]
     states: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -72,7 +73,11 @@ pub fn main(arguments: Arguments) -> u8 {
         return record::explain(&arguments, id);
     }
     let folder = arguments.policies.as_deref().unwrap_or(Path::new("policies"));
-    let Some(register) = register(folder) else { return UNREADABLE };
+    let remembered = match remembered(&arguments.states) {
+        Ok(remembered) => remembered,
+        Err(fault) => return say(&fault.to_string()),
+    };
+    let Some(register) = register_with(folder, &remembered) else { return UNREADABLE };
     let (question, expected) = match question(&arguments) {
         Ok(asked) => asked,
         Err(code) => return code,
@@ -119,6 +124,12 @@ fn question(arguments: &Arguments) -> Result<(Question, Option<Expected>), u8> {
         supposed: Supposed::default(),
     };
     Ok((question, None))
+}
+
+/// The orders that proxies on these folders ever took: whatever the policy files say, they stand.
+fn remembered(states: &[PathBuf]) -> Result<Vec<Order>, DocketFault> {
+    let dockets = states.iter().map(|state| Docket::read(state)).collect::<Result<Vec<_>, _>>()?;
+    Ok(dockets.iter().flat_map(Docket::remembered).collect())
 }
 
 fn now() -> Timestamp {

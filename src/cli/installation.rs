@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Settings};
 use crate::folder;
 use crate::proxy::error::told;
+use crate::register::Order;
 use crate::register::compile::{Circumstances, Compiled, Text, compile_in};
 
 /// Where things are.
@@ -55,17 +56,18 @@ impl Installation {
         Ok(settings)
     }
 
-    /// The register as it is now, for bodies held up to `hold` bytes, and the files that it was compiled from; its
-    /// warnings are for the caller.
+    /// The register as it is now, for bodies held up to `hold` bytes, with the orders that were ever taken, and the files
+    /// that it was compiled from; its warnings are for the caller.
     ///
     /// # Errors
     /// All faults of all files, to be printed.
-    pub(super) fn compile(&self, hold: u64) -> Result<(Compiled, Vec<Text>), String> {
+    pub(super) fn compile(&self, hold: u64, remembered: &[Order]) -> Result<(Compiled, Vec<Text>), String> {
         let texts = folder::read(&self.policies).map_err(|fault| told(&fault))?;
         let documents = |file: &str| folder::document(&self.policies, file);
         let at = Some(SystemClock::default().wall());
-        let circumstances = Circumstances { hold_limit: hold, at, documents: Some(&documents) };
-        let compiled = compile_in(&texts, &circumstances).map_err(|faults| faults.to_string())?;
+        let circumstances = Circumstances { hold_limit: hold, at, documents: Some(&documents), remembered };
+        let mut compiled = compile_in(&texts, &circumstances).map_err(|faults| faults.to_string())?;
+        compiled.register = compiled.register.with_orders(remembered);
         Ok((compiled, texts))
     }
 }

@@ -16,6 +16,7 @@ mod doctor;
 mod explain;
 mod flows;
 mod installation;
+mod order;
 mod passwd;
 mod probe;
 mod records;
@@ -57,6 +58,7 @@ enum Command {
     Declare(declare::Arguments),
     Diff(diff::Arguments),
     Replay(replay::Arguments),
+    Order(order::Arguments),
     Reload(reload::Arguments),
     Ca(ca::Arguments),
     Passwd(passwd::Arguments),
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Declare(arguments) => declare::main(arguments),
         Command::Diff(arguments) => diff::main(arguments),
         Command::Replay(arguments) => replay::main(arguments),
+        Command::Order(arguments) => order::main(arguments),
         Command::Reload(arguments) => reload::main(arguments),
         Command::Ca(arguments) => ca::main(arguments),
         Command::Passwd(arguments) => passwd::main(arguments),

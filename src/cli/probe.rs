@@ -12,6 +12,7 @@ use super::{FINDINGS, FINE, UNREADABLE};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Settings;
 use crate::destination::{AddressRules, Destination, Host, HostPattern, classify};
+use crate::docket::Docket;
 use crate::proxy::error::told;
 use crate::register::{Endpoint, Recipient, Register};
 use crate::tls::{self, CertificateFacts, Look, Trust};
@@ -118,7 +119,8 @@ pub fn main(arguments: Arguments) -> u8 {
 
 fn probe(arguments: &Arguments) -> Result<Report, String> {
     let settings = arguments.installation.settings()?;
-    let register = Arc::new(arguments.installation.compile(settings.limits.hold)?.0.register);
+    let remembered = Docket::read(&settings.state).map_err(|fault| fault.to_string())?.remembered();
+    let register = Arc::new(arguments.installation.compile(settings.limits.hold, &remembered)?.0.register);
     let recipient = find(&register, &arguments.recipient)?;
     let endpoints = endpoints(&recipient, arguments.host.as_ref())?;
     let eyes = Eyes::new(&settings)?;

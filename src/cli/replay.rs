@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use super::transfers::Bound;
 use super::{FINDINGS, UNREADABLE, records};
 use crate::clock::{Clock, SystemClock};
+use crate::docket::Docket;
 use crate::folder;
 use crate::proxy::error::told;
 use crate::record::past::{Kind, MEMORY, Past};
 use crate::record::replay::{Group, Replay, Tally};
-use crate::register::Register;
-use crate::register::compile::{HOLD_LIMIT, compile_with};
+use crate::register::compile::{Circumstances, compile_in};
+use crate::register::{Order, Register};
 
 /// Decide recorded exchanges again by other policy files, and list what would change
 #[derive(clap::Args)]
@@ -40,15 +41,18 @@ pub struct Arguments {
 #[expect(clippy::needless_pass_by_value, reason = "every subcommand takes its arguments whole")]
 pub fn main(arguments: Arguments) -> u8 {
     let zone = TimeZone::system();
-    let register = match register(&arguments.policies) {
-        Ok(register) => Arc::new(register),
+    let (register, remembered) = match dockets(&arguments.states).and_then(|remembered| {
+        let all: Vec<Order> = remembered.values().flatten().cloned().collect();
+        Ok((register(&arguments.policies, &all)?, remembered))
+    }) {
+        Ok((register, remembered)) => (Arc::new(register), remembered),
         Err(fault) => {
             eprintln!("tasrih replay: {fault}");
             return UNREADABLE;
         }
     };
     let since = arguments.since.clone().map(|since| since.first(SystemClock::default().wall(), &zone));
-    let mut run = Run { replays: HashMap::new(), register, since, tally: Tally::default() };
+    let mut run = Run { replays: HashMap::new(), register, remembered, since, tally: Tally::default() };
     let read = records::read("replay", &arguments.states, |state, past| run.take(state, past));
     let faults = match read {
         Ok(faults) => faults,
@@ -60,12 +64,19 @@ pub fn main(arguments: Arguments) -> u8 {
     if code == super::FINE && run.tally.changed() > 0 { FINDINGS } else { code }
 }
 
-fn register(policies: &Path) -> Result<Register, String> {
+/// The orders that were ever taken, of each state folder: whatever the files say, they stand.
+fn dockets(states: &[PathBuf]) -> Result<HashMap<PathBuf, Vec<Order>>, String> {
+    let docket =
+        |state: &PathBuf| Ok((state.clone(), Docket::read(state).map_err(|fault| fault.to_string())?.remembered()));
+    states.iter().map(docket).collect()
+}
+
+fn register(policies: &Path, remembered: &[Order]) -> Result<Register, String> {
     if !policies.is_dir() {
         return Err(format!("there is no folder {}", policies.display()));
     }
     let texts = folder::read(policies).map_err(|fault| told(&fault))?;
-    let compiled = compile_with(&texts, HOLD_LIMIT);
+    let compiled = compile_in(&texts, &Circumstances { remembered, ..Circumstances::default() });
     compiled.map(|compiled| compiled.register).map_err(|faults| format!("the policy files have faults\n{faults}"))
 }
 
@@ -74,6 +85,8 @@ struct Run {
     /// One for each node, as each has counters of its own.
     replays: HashMap<PathBuf, Node>,
     register: Arc<Register>,
+    /// Of each state folder.
+    remembered: HashMap<PathBuf, Vec<Order>>,
     since: Option<Timestamp>,
     tally: Tally,
 }
@@ -95,9 +108,9 @@ impl Run {
         if early.is_some_and(|early| past.time < early) {
             return;
         }
-        let register = self.register.clone();
+        let (register, remembered) = (&self.register, self.remembered.get(state));
         let node = self.replays.entry(state.to_owned()).or_insert_with(|| Node {
-            replay: Replay::new(register),
+            replay: Replay::new(Arc::new(register.with_orders(remembered.map_or(&[][..], Vec::as_slice)))),
             waiting: Vec::new(),
             outcomes: HashMap::new(),
         });

@@ -14,6 +14,7 @@ use crate::admin::control::Wish;
 use crate::app::{self, Drained, Parts, Running, Succession};
 use crate::config::{ClientCertificates, Entry, Listener, LogFormat};
 use crate::descriptors::Descriptors;
+use crate::docket::{Docket, DocketFault};
 use crate::folder::Seen;
 use crate::logging::{self, Repetition};
 use crate::proxy::error::told;
@@ -61,9 +62,9 @@ pub fn main(arguments: Arguments) -> u8 {
     let succession = Succession { sockets, patience };
     let (parts, reloader, repetition) = match prepare(&arguments) {
         Ok(prepared) => prepared,
-        Err(fault) => {
-            eprintln!("{fault}");
-            return UNREADABLE;
+        Err(Unprepared { told, code }) => {
+            eprintln!("{told}");
+            return code;
         }
     };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -81,8 +82,27 @@ pub fn main(arguments: Arguments) -> u8 {
     }
 }
 
+/// Why there is nothing to run, to be printed.
+struct Unprepared {
+    told: String,
+    code: u8,
+}
+
+impl From<String> for Unprepared {
+    fn from(told: String) -> Unprepared {
+        Unprepared { told, code: UNREADABLE }
+    }
+}
+
+impl From<DocketFault> for Unprepared {
+    fn from(fault: DocketFault) -> Unprepared {
+        let code = if fault.is_integrity() { REFUSED } else { UNREADABLE };
+        Unprepared { told: format!("tasrih: {fault}"), code }
+    }
+}
+
 /// Reads the files and sets up the log; faults are to be printed, as the log may be what is faulty.
-fn prepare(arguments: &Arguments) -> Result<(Parts, Reloader, Repetition), String> {
+fn prepare(arguments: &Arguments) -> Result<(Parts, Reloader, Repetition), Unprepared> {
     let settings = arguments.installation.settings()?;
     let filter = arguments.log.as_deref().unwrap_or(settings.log.level.as_str());
     let format = arguments.log_format.unwrap_or(settings.log.format);
@@ -91,7 +111,8 @@ fn prepare(arguments: &Arguments) -> Result<(Parts, Reloader, Repetition), Strin
     let policies = &arguments.installation.policies;
     let seen = Seen::of(policies).map_err(|fault| told(&fault))?.unwrap_or_default();
     let reloader = Reloader::new(policies.clone(), seen);
-    let (register, texts) = arguments.installation.compile(settings.limits.hold)?;
+    let docket = Docket::read(&settings.state)?;
+    let (register, texts) = arguments.installation.compile(settings.limits.hold, &docket.remembered())?;
     tell_warnings(&register.warnings, policies);
     Ok((Parts::new(settings, register, texts), reloader, repetition))
 }

@@ -8,8 +8,8 @@ use crate::destination::AddressRules;
 use crate::folder;
 use crate::policy::cases::{self, BodySource, Case, Shown, Wants};
 use crate::policy::dry::{self, Answer};
-use crate::register::Register;
-use crate::register::compile;
+use crate::register::compile::{Circumstances, compile_in};
+use crate::register::{Order, Register};
 
 /// Run the policy cases of DIR/cases against the policy files of DIR
 #[derive(clap::Args)]
@@ -48,9 +48,14 @@ pub fn main(arguments: Arguments) -> u8 {
 
 /// The register of a folder, with its warnings left to `tasrih check`; `None` after its faults were printed.
 pub(super) fn register(folder: &Path) -> Option<Arc<Register>> {
+    register_with(folder, &[])
+}
+
+/// The register of a folder, with orders that stand beside its files.
+pub(super) fn register_with(folder: &Path, remembered: &[Order]) -> Option<Arc<Register>> {
     let texts = folder::read(folder).inspect_err(|fault| _ = unreadable(fault)).ok()?;
-    match compile::compile(&texts) {
-        Ok(compiled) => Some(Arc::new(compiled.register)),
+    match compile_in(&texts, &Circumstances { remembered, ..Circumstances::default() }) {
+        Ok(compiled) => Some(Arc::new(compiled.register.with_orders(remembered))),
         Err(faults) => {
             eprint!("{faults}");
             None

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::series::{KINDS, OTHER, SCOPES};
+use super::series::{DEADLINES, KINDS, OTHER, SCOPES};
 use super::{Metrics, signed};
 use crate::policy::{CandidateKind, Decision, PastExchange};
 use crate::register::diff::Counts;
@@ -43,12 +43,27 @@ impl Metrics {
         self.register_at(register, now);
     }
 
+    /// So many orders in force were taken out of the policy files.
+    pub fn orders_not_in_files(&self, count: u64) {
+        self.0.orders_not_in_files.set(signed(count));
+    }
+
     /// What is in force at `now`: the day decides about filings and `observe`.
     pub fn register_at(&self, register: &Register, now: Timestamp) {
         let series = &self.0;
         let day = register.time_zone().to_datetime(now).date();
         let suspending: Vec<&Scope> = register.orders.iter().filter_map(suspension).collect();
         series.orders_in_force.set(signed(suspending.len() as u64));
+        let open = register.deadlines(now);
+        let left: Vec<i32> = open.iter().filter_map(|(_, left)| *left).collect();
+        let (all, overdue) = (open.len(), left.iter().filter(|left| **left < 0).count());
+        for (standing, count) in DEADLINES.into_iter().zip([all - overdue, overdue]) {
+            series.comply_open.with_label_values(&[standing]).set(signed(count as u64));
+        }
+        series.comply_left.reset();
+        if let Some(nearest) = left.first() {
+            series.comply_left.with_label_values(&[] as &[&str]).set(i64::from(*nearest) * 86_400);
+        }
         let sources = register.sources.iter().filter_map(|source| source.mode);
         let counts = [
             observed([register.mode].into_iter(), day),
@@ -202,7 +217,10 @@ fn is_valid(filing: &Filing, day: Date) -> bool {
 fn suspension(order: &Order) -> Option<&Scope> {
     match &order.action {
         OrderAction::Suspend { scope, lifted: false } => Some(scope),
-        OrderAction::Suspend { lifted: true, .. } | OrderAction::Comply { .. } | OrderAction::Lift { .. } => None,
+        OrderAction::Suspend { lifted: true, .. }
+        | OrderAction::Comply { .. }
+        | OrderAction::Complied { .. }
+        | OrderAction::Lift { .. } => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::series::{Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES, UNKNOWN};
+use super::series::{DEADLINES, Described, KINDS, NO_REASON, OTHER, SCOPES, STAGES, UNKNOWN};
 use super::{Carriage, Direction, Metrics, Side};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason};
@@ -63,6 +63,7 @@ fn labels() -> Vec<(&'static str, String)> {
         ("kind", words(KINDS)),
         ("reason", words(reasons)),
         ("scope", words(SCOPES)),
+        ("deadline", words(DEADLINES)),
         ("side", words(Side::ALL.map(Side::as_str))),
         ("source", format!("ids of declared sources, `{UNKNOWN}` for whoever is none, and `{OTHER}`")),
         ("stage", words(STAGES.map(crate::policy::Stage::as_str))),

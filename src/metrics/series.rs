@@ -29,6 +29,8 @@ pub(super) const NO_REASON: &str = "none";
 pub(super) const KINDS: [&str; 5] = ["processing", "source", "recipient", "transfer", "allowance"];
 /// Where `observe` can be written, as the label `scope`.
 pub(super) const SCOPES: [&str; 4] = ["register", "source", "transfer", "allowance"];
+/// How far a deadline of an authority is.
+pub(super) const DEADLINES: [&str; 2] = ["ahead", "overdue"];
 /// What became of a register read again, as the label `result`.
 const RELOADS: [&str; 2] = ["taken", "refused"];
 /// Whether flows are declared, as the label `standing`.
@@ -123,6 +125,9 @@ pub(super) struct Series {
     pub(super) recipients_shown: Shown,
     pub(super) declarations: IntGaugeVec,
     pub(super) orders_in_force: IntGauge,
+    pub(super) orders_not_in_files: IntGauge,
+    pub(super) comply_open: IntGaugeVec,
+    pub(super) comply_left: IntGaugeVec,
     pub(super) observe_in_force: IntGaugeVec,
     pub(super) transfer_exchanges: IntCounterVec,
     pub(super) transfer_failures_in_row: IntGaugeVec,
@@ -329,6 +334,20 @@ impl Series {
             recipients_shown: Shown::default(),
             declarations: make.gauges("declarations", "Entries of the register in force, by kind.", &["kind"]),
             orders_in_force: make.gauge("orders_in_force", "An authority's orders that suspend and are not lifted."),
+            orders_not_in_files: make.gauge(
+                "orders_not_in_files",
+                "Orders in force that were read from policy files which do not hold them any more.",
+            ),
+            comply_open: make.gauges(
+                "comply_orders_open",
+                "An authority's deadlines that nothing says to be complied with: in time, or overdue.",
+                &["deadline"],
+            ),
+            comply_left: make.gauges(
+                "comply_left_seconds",
+                "Days until the nearest deadline of an authority, of 86,400 s each; negative once it is over, absent where none is open.",
+                &[],
+            ),
             observe_in_force: make.gauges(
                 "observe_in_force",
                 "Places of the register where `mode: observe` is in force today.",
@@ -411,7 +430,11 @@ impl Series {
             self.handshake.with_label_values(&[side.as_str()]);
             self.handshake_failures.with_label_values(&[side.as_str()]);
         }
-        for (gauges, labels) in [(&self.declarations, &KINDS[..]), (&self.observe_in_force, &SCOPES[..])] {
+        for (gauges, labels) in [
+            (&self.declarations, &KINDS[..]),
+            (&self.observe_in_force, &SCOPES[..]),
+            (&self.comply_open, &DEADLINES[..]),
+        ] {
             labels.iter().for_each(|label| drop(gauges.with_label_values(&[label])));
         }
         Cause::ALL.iter().for_each(|cause| drop(self.record_fault.with_label_values(&[cause.as_str()])));

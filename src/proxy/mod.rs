@@ -18,6 +18,7 @@ use crate::archive::Archive;
 use crate::audit::Audit;
 use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
+use crate::docket::Docket;
 use crate::flow::{Sighting, Watched};
 use crate::metrics::{Metrics, Reread};
 use crate::policy::{Denial, Head, Ledger, Peer, Reason, Request, Stage};
@@ -77,6 +78,8 @@ pub struct Corridor {
     pub audit: Audit,
     /// Where registers are kept by version.
     pub archive: Arc<Archive>,
+    /// The orders that were ever taken. Held while one is taken, from what is kept to what is in force.
+    pub docket: Arc<tokio::sync::Mutex<Docket>>,
     /// Names to addresses.
     pub resolver: Arc<dyn Resolve>,
     /// Which addresses may be dialled at all.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::event::{Place, log_metadata, put, put_activity, put_time};
-use super::{Lifecycle, LifecycleRecord, Origin, RecognisedFlow, Since, past};
+use super::{Lifecycle, LifecycleRecord, Ordered, Origin, RecognisedFlow, Since, past};
 use crate::register::Version;
 
 const CLASS: u32 = 6002;
@@ -134,6 +134,7 @@ fn tell(event: &Lifecycle) -> Telling {
             ),
             ours: recognised(flow),
         },
+        Lifecycle::Ordered(ordered) => ordered_telling(ordered),
         Lifecycle::RoomAgain { refused } => Telling {
             code: "room-again",
             activity: OTHER,
@@ -142,6 +143,27 @@ fn tell(event: &Lifecycle) -> Telling {
             ours: json!({ "refused": refused }),
         },
     }
+}
+
+fn ordered_telling(ordered: &Ordered) -> Telling {
+    let Ordered { authority, reference, lifts, scope, by_command, taken, version, origin } = ordered;
+    let mut ours = json!({
+        "authority": authority,
+        "ref": reference,
+        "scope": scope,
+        "means": if *by_command { "command" } else { "files" },
+        "taken": taken.as_millisecond(),
+        "register_version": &*version.0,
+    });
+    let (code, severity, message) = match lifts {
+        None => ("order-in-force", HIGH, format!("order {reference} of {authority} is in force: it stops {scope}")),
+        Some(lifts) => {
+            ours["lifts"] = json!(lifts);
+            let message = format!("{reference} of {authority} lifts {lifts}, which stopped {scope}");
+            ("order-lifted", HIGH, message)
+        }
+    };
+    Telling { code, activity: OTHER, severity, message, ours: with_origin(ours, origin) }
 }
 
 fn recognised(flow: &RecognisedFlow) -> Value {

@@ -373,6 +373,27 @@ pub struct Origin {
     pub asked_by: Option<Asker>,
 }
 
+/// What a record says about an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// Who ordered it.
+    pub authority: String,
+    /// What the authority calls it; of a lift, its own reference.
+    pub reference: String,
+    /// The reference of the order that it lifts; `None` where it stops something.
+    pub lifts: Option<String>,
+    /// What is stopped, or not any more, as a policy file writes it.
+    pub scope: String,
+    /// Whether somebody gave it by command; else it was read from the policy files.
+    pub by_command: bool,
+    /// When it was taken.
+    pub taken: Timestamp,
+    /// The register in force with it.
+    pub version: Version,
+    /// Who changed the files, or asked.
+    pub origin: Origin,
+}
+
 /// A user of this machine who asked the proxy for something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asker {
@@ -436,6 +457,8 @@ pub enum Lifecycle {
     },
     /// Exchanges that no declaration lets leave were found to recur: told once for each flow.
     FlowRecognised(Box<RecognisedFlow>),
+    /// An authority's order came into force, or was lifted.
+    Ordered(Box<Ordered>),
     /// Records can be written again after some were refused for lack of room.
     RoomAgain {
         /// How many were refused.

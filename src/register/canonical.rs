@@ -44,10 +44,15 @@ pub fn version(keys: BTreeMap<&str, String>) -> (Arc<str>, Version) {
         text.push_str(&value);
     }
     text.push('}');
-    let digest = Sha256::digest(text.as_bytes());
+    let version = digest(&text);
+    (text.into(), version)
+}
+
+/// The version that a canonical text has.
+pub fn digest(text: &str) -> Version {
     let mut hex = String::with_capacity(64);
-    for byte in digest {
+    for byte in Sha256::digest(text.as_bytes()) {
         write!(hex, "{byte:02x}").expect("writing into a string does not fail");
     }
-    (text.into(), Version(hex.into()))
+    Version(hex.into())
 }

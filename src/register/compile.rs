@@ -18,11 +18,12 @@ use super::document::{self, Kind, Node, Scalar, Value};
 use super::fault::{Collector, Place, Problem};
 pub use super::fault::{Fault, Faults, Text};
 use super::fields::{Fields, Places, Read};
-use super::index::{Index, Lists};
+use super::index::{Index, Lists, suspensions};
 use super::keys::tables::FILE;
 pub use super::lint::Circumstances;
 use super::lint::{self, Lint};
 use super::scalar::{self, choice};
+use super::standing::Written;
 use super::{
     Allowance, Controller, Id, Mode, ModeSetting, Notification, Order, Processing, Recipient, Register, Requests,
     Source, Transfer,
@@ -63,7 +64,7 @@ pub fn compile_with(texts: &[Text], hold_limit: u64) -> Result<Compiled, Faults>
 /// # Errors
 /// Every fault of every text.
 pub fn compile_in(texts: &[Text], circumstances: &Circumstances<'_>) -> Result<Compiled, Faults> {
-    let Examined { faults, warnings, register } = examine_in(texts, circumstances);
+    let Examined { faults, warnings, register, .. } = examine_in(texts, circumstances);
     match register {
         Some(register) => Ok(Compiled { register, warnings }),
         None => Err(Faults(faults)),
@@ -79,6 +80,9 @@ pub struct Examined {
     pub warnings: Vec<Fault>,
     /// The register, where there is no fault.
     pub register: Option<Register>,
+    /// The suspensions that could be read and that no entry of the files lifts, whatever else is at fault: an order never
+    /// waits for the rest.
+    pub suspensions: Vec<Order>,
 }
 
 /// Reads the files and says all that is wrong or doubtful in them. `hold_limit` as in [`compile_with`].
@@ -91,13 +95,14 @@ pub fn examine_in(texts: &[Text], circumstances: &Circumstances<'_>) -> Examined
     let collector = Collector::new(texts);
     let read = |(file, text): (usize, &Text)| document::read(file, &text.text, &collector);
     let files: Vec<Node> = texts.iter().enumerate().filter_map(read).collect();
-    let gathered = gather(&files, circumstances.hold_limit, &collector);
+    let gathered = gather(&files, circumstances, &collector);
+    let suspensions = gathered.orders.iter().filter(|order| order.suspends().is_some()).cloned().collect();
     // What was read of a large register takes more room than the register.
     drop(files);
     let register = assemble(gathered, circumstances, &collector);
     let (faults, warnings) = collector.finish();
     let register = faults.is_empty().then_some(register);
-    Examined { faults, warnings, register }
+    Examined { faults, warnings, register, suspensions }
 }
 
 /// What the entries of a register may refer to.
@@ -221,7 +226,7 @@ struct Gathered {
     forms: BTreeMap<&'static str, String>,
 }
 
-fn gather<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) -> Gathered {
+fn gather<'a>(files: &'a [Node], circumstances: &Circumstances<'_>, collector: &'a Collector<'a>) -> Gathered {
     let top = Top::gather(files, collector);
     let mut declared = Declared {
         controller: top.controller.clone(),
@@ -234,12 +239,12 @@ fn gather<'a>(files: &'a [Node], hold_limit: u64, collector: &'a Collector<'a>) 
         bases: Shared::new(),
         regimes: Shared::new(),
         terms: Shared::new(),
-        hold_limit,
+        hold_limit: circumstances.hold_limit,
     };
     declared.transfers = top.table("transfers", "a transfer", |fields, id| transfers::transfer(fields, id, &declared));
     declared.allowances =
         top.table("allowances", "an allowance", |fields, id| transfers::allowance(fields, id, &declared));
-    let (orders, order_forms) = orders::orders(top.entries("orders"), &declared, collector);
+    let (orders, order_forms) = orders::orders(top.entries("orders"), &declared, circumstances, collector);
     let (notifications, notification_forms) = orders::notifications(top.entries("notifications"), collector);
 
     let mut forms = BTreeMap::new();
@@ -271,8 +276,8 @@ fn assemble(gathered: Gathered, circumstances: &Circumstances<'_>, collector: &C
         recipients: &recipients,
         transfers: &transfers,
         allowances: &allowances,
-        orders: &orders,
     });
+    let written = Written { version: version.clone(), canonical: canonical.clone(), orders: orders.clone() };
     Register {
         version,
         mode: mode.unwrap_or(ModeSetting { mode: Mode::Enforce, until: None }),
@@ -282,10 +287,12 @@ fn assemble(gathered: Gathered, circumstances: &Circumstances<'_>, collector: &C
         transfers,
         allowances,
         controller: declared.controller,
-        orders,
         notifications,
         canonical,
-        index,
+        written: Arc::new(written),
+        index: Arc::new(index),
+        suspensions: suspensions(&orders),
+        orders,
     }
 }
 

@@ -372,7 +372,7 @@ pub struct Unread {
 }
 
 /// An authority's instruction; beats everything.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Who ordered it.
     pub authority: String,
@@ -385,7 +385,7 @@ pub struct Order {
 }
 
 /// What an order wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OrderAction {
     /// Transfers in `scope` stop at once, unless lifted by a later order.
     Suspend {
@@ -400,6 +400,13 @@ pub enum OrderAction {
         due: Option<Date>,
         /// What is to be done.
         note: Option<String>,
+        /// An answer names this order.
+        complied: bool,
+    },
+    /// Tells that the order with this reference of the same authority is complied with.
+    Complied {
+        /// Reference of the order.
+        answers: String,
     },
     /// Lifts the order with this reference of the same authority.
     Lift {

@@ -77,6 +77,14 @@ pub struct Fault {
     excerpt: Option<Excerpt>,
 }
 
+impl Fault {
+    /// A warning that belongs to no line of any file; `file` is what it is about.
+    pub fn of_no_line(file: String, code: Lint, problem: Problem) -> Fault {
+        let Problem { message, hint } = problem;
+        Fault { file, line: 0, column: 0, code: Some(code), message, hint, excerpt: None }
+    }
+}
+
 /// All faults of all files, in the order of files and lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);

@@ -38,12 +38,13 @@ pub(super) struct Index {
     pub recipient_names: Names,
     pub transfer_names: Names,
     pub allowance_names: Names,
-    /// The suspensions that were not lifted, by what they stop, in the order of the register.
-    pub suspensions: HashMap<Scope, Vec<u32>>,
     pub proofs: Proofs,
     /// The modes that transfers and allowances set of their own.
     pub modes: [Vec<ModeSetting>; 2],
 }
+
+/// Positions of orders by what they stop.
+pub(super) type Suspensions = HashMap<Scope, Vec<u32>>;
 
 /// The lists that an index leads into.
 pub(super) struct Lists<'r> {
@@ -51,7 +52,6 @@ pub(super) struct Lists<'r> {
     pub recipients: &'r [Arc<Recipient>],
     pub transfers: &'r [Arc<Transfer>],
     pub allowances: &'r [Arc<Allowance>],
-    pub orders: &'r [Order],
 }
 
 impl Index {
@@ -91,7 +91,6 @@ impl Index {
             recipient_names,
             transfer_names: Names::of(lists.transfers.iter().map(|transfer| &transfer.id)),
             allowance_names: Names::of(lists.allowances.iter().map(|allowance| &allowance.id)),
-            suspensions: suspensions(lists.orders),
             proofs: Proofs::of(lists.sources),
             modes: [
                 lists.transfers.iter().filter_map(|transfer| transfer.mode).collect(),
@@ -101,14 +100,19 @@ impl Index {
     }
 }
 
-fn suspensions(orders: &[Order]) -> HashMap<Scope, Vec<u32>> {
-    let mut suspensions: HashMap<Scope, Vec<u32>> = HashMap::new();
+/// The suspensions that were not lifted, by what they stop, in the order of the register. Apart from the index, because an
+/// order that comes in changes nothing else.
+pub(super) fn suspensions(orders: &[Order]) -> Suspensions {
+    let mut suspensions = Suspensions::new();
     for (order, position) in orders.iter().zip(0..) {
         match &order.action {
             OrderAction::Suspend { scope, lifted: false } => {
                 suspensions.entry(scope.clone()).or_default().push(position);
             }
-            OrderAction::Suspend { lifted: true, .. } | OrderAction::Comply { .. } | OrderAction::Lift { .. } => {}
+            OrderAction::Suspend { lifted: true, .. }
+            | OrderAction::Comply { .. }
+            | OrderAction::Complied { .. }
+            | OrderAction::Lift { .. } => {}
         }
     }
     suspensions

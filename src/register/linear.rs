@@ -15,7 +15,7 @@ use proptest::sample::{select, subsequence};
 
 use super::checks::alike;
 use super::compile::{Text, compile};
-use super::index::{Index, Lists};
+use super::index::{Index, Lists, suspensions};
 use super::source::tie;
 use super::{
     Allowance, Endpoint, From, Id, Interception, Order, OrderAction, Permission, Recipient, Register, Scope, Source,
@@ -133,8 +133,9 @@ fn register((sources, recipients, transfers, allowances, orders): Drawn) -> Regi
         recipients: &register.recipients,
         transfers: &register.transfers,
         allowances: &register.allowances,
-        orders: &register.orders,
-    });
+    })
+    .into();
+    register.suspensions = suspensions(&register.orders);
     register
 }
 
@@ -226,7 +227,10 @@ fn recipients_at<'r>(register: &'r Register, host: &Host) -> Vec<&'r Id> {
 fn is_against(order: &Order, register: &Register, source: Option<&Source>, host: &Host) -> bool {
     let recipients = recipients_at(register, host);
     match &order.action {
-        OrderAction::Suspend { lifted: true, .. } | OrderAction::Comply { .. } | OrderAction::Lift { .. } => false,
+        OrderAction::Suspend { lifted: true, .. }
+        | OrderAction::Comply { .. }
+        | OrderAction::Complied { .. }
+        | OrderAction::Lift { .. } => false,
         OrderAction::Suspend { scope, lifted: false } => match scope {
             Scope::Everything => true,
             Scope::Source(id) => source.is_some_and(|source| source.id == *id),

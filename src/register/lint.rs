@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use super::compile::{Declared, HOLD_LIMIT};
 use super::fault::{Collector, Place, Problem};
 use super::fields::Places;
-use super::{Mode, ModeSetting};
+use super::{Mode, ModeSetting, Order};
 use crate::vocabulary::Country;
 
 pub mod code;
@@ -32,11 +32,13 @@ pub struct Circumstances<'c> {
     pub at: Option<Timestamp>,
     /// What lies at the path of a document. Without it documents are not looked for.
     pub documents: Option<&'c dyn Fn(&str) -> Found>,
+    /// Orders that were read into force before, or given by command: a lift may name one that no file holds.
+    pub remembered: &'c [Order],
 }
 
 impl Default for Circumstances<'_> {
     fn default() -> Self {
-        Circumstances { hold_limit: HOLD_LIMIT, at: None, documents: None }
+        Circumstances { hold_limit: HOLD_LIMIT, at: None, documents: None, remembered: &[] }
     }
 }
 

@@ -116,19 +116,15 @@ impl Register {
     /// The orders that stop an exchange itself, whatever it would leave under, as the register lists them. An order on a
     /// recipient or country stops its hosts on every port: what an authority stops is a person, not a service.
     pub fn orders_against(&self, source: Option<&Source>, host: &Host) -> Vec<&Order> {
-        if self.index.suspensions.is_empty() {
+        if self.suspensions.is_empty() {
             return Vec::new();
         }
         let recipients = self.recipient_positions(host).into_iter().map(|position| &self.recipients[position as usize]);
         let of_recipients = recipients
             .flat_map(|recipient| [Scope::Recipient(recipient.id.clone()), Scope::Country(recipient.country)]);
         let scopes = [Scope::Everything].into_iter().chain(source.map(|source| Scope::Source(source.id.clone())));
-        let mut found: Vec<u32> = scopes
-            .chain(of_recipients)
-            .filter_map(|scope| self.index.suspensions.get(&scope))
-            .flatten()
-            .copied()
-            .collect();
+        let mut found: Vec<u32> =
+            scopes.chain(of_recipients).filter_map(|scope| self.suspensions.get(&scope)).flatten().copied().collect();
         found.sort_unstable();
         found.dedup();
         found.into_iter().map(|order| &self.orders[order as usize]).collect()
@@ -136,7 +132,7 @@ impl Register {
 
     /// The orders that stop this one transfer.
     pub fn orders_on_transfer(&self, transfer: &Id) -> impl Iterator<Item = &Order> {
-        let suspensions = Some(&self.index.suspensions).filter(|suspensions| !suspensions.is_empty());
+        let suspensions = Some(&self.suspensions).filter(|suspensions| !suspensions.is_empty());
         let found = suspensions.and_then(|suspensions| suspensions.get(&Scope::Transfer(transfer.clone())));
         found.into_iter().flatten().map(|order| &self.orders[*order as usize])
     }

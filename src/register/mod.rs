@@ -33,6 +33,7 @@ pub mod pattern;
 pub mod scalar;
 pub mod schema;
 pub mod source;
+pub mod standing;
 mod transfers;
 mod tunnels;
 pub mod wildcards;
@@ -108,9 +109,9 @@ impl Version {
 }
 
 /// All that is declared. Immutable; an exchange is decided on one register.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Register {
-    /// SHA-256 of the canonical form.
+    /// SHA-256 of the canonical form: of the policy files, and of the orders that stand beside them ([`standing`]).
     pub version: Version,
     /// The mode where neither source nor transfer sets one.
     pub mode: ModeSetting,
@@ -132,8 +133,12 @@ pub struct Register {
     pub notifications: Vec<Notification>,
     /// The document that the version is the digest of: RFC 8785 JSON.
     pub canonical: Arc<str>,
+    /// What the policy files say of orders, without those that stand beside them.
+    written: Arc<standing::Written>,
     /// Where each of these is found.
-    index: index::Index,
+    index: Arc<index::Index>,
+    /// The orders that are in force, by what they stop.
+    suspensions: index::Suspensions,
 }
 
 impl Register {

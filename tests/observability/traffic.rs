@@ -73,6 +73,7 @@ allowances:
     unread: {max_bytes_up: 64KiB, max_duration: PT10M, reason: pinned updater, until: 2099-12-31}
 orders:
   - {authority: CNDP, ref: D-1/2026, date: 2026-01-02, action: suspend, scope: recipient:ministry-b}
+  - {authority: CNDP, ref: D-2/2026, date: 2026-01-02, action: comply, due: 2026-02-28}
 "#;
 
 /// A proxy with a declared recipient, a tunnel that may pass, and a host that nobody declared.

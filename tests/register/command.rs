@@ -17,7 +17,7 @@ fn the_shipped_policies_are_clean() {
     let said = text(&then);
     assert!(
         said.starts_with(
-            "1 processing, 1 source, 3 recipients, 3 transfers, 1 allowance, 1 order; 0 warnings; version "
+            "1 processing, 1 source, 3 recipients, 3 transfers, 1 allowance, 2 orders; 0 warnings; version "
         ),
         "{said}"
     );

@@ -29,6 +29,7 @@ const BY_NATURE: &[(&str, &str)] = &[
     ("faults/one-end-of-enforce.yaml", "`until` against `is`"),
     ("faults/one-granted-without-reference.yaml", "`ref` against `status`"),
     ("faults/one-interval-in-a-tunnel.yaml", "transfer against destination"),
+    ("faults/one-answer-to-nothing.yaml", "order against order"),
     ("faults/one-lift-of-nothing.yaml", "order against order"),
     ("faults/one-network-with-host-bits.yaml", "address arithmetic"),
     ("faults/one-order-for-nothing.yaml", "order against transfers"),

@@ -194,7 +194,9 @@ async fn a_process_that_died_before_it_remembered_tells_the_change_again() {
     // Kept, and then it died: no record names it, and nothing but its files is there.
     let texts = vec![Text { name: "policies/test.yaml".into(), text: both.clone() }];
     let version = compile(&texts).expect("a register").register.version;
-    archive.keep(&version, Source { texts, hold_limit: HOLD_LIMIT }, Timestamp::UNIX_EPOCH).expect("kept");
+    archive
+        .keep(&version, Source { texts, hold_limit: HOLD_LIMIT, remembered: Vec::new() }, Timestamp::UNIX_EPOCH)
+        .expect("kept");
     let standing = archive.standing().expect("readable");
     let house = house_on(house.stop().await, &both).await;
     assert_eq!(ours(&last_loaded(&house))["diff"]["transfers"]["added"], 1);

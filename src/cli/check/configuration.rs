@@ -47,6 +47,11 @@ impl Configuration {
         self.loaded.as_ref().ok().map(|loaded| loaded.settings.limits.hold)
     }
 
+    /// The state folder, where the text could be read.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.loaded.as_ref().ok().map(|loaded| loaded.settings.state.as_path())
+    }
+
     /// Everything that can be found out without starting.
     pub(super) fn examine(self, register: Option<&Register>) -> Findings {
         let loaded = match self.loaded {

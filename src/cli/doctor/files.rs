@@ -11,6 +11,7 @@ use crate::cli::installation::Installation;
 use crate::cli::probe::roots;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Root, Settings};
+use crate::docket::Docket;
 use crate::proxy::error::told;
 use crate::register::Register;
 use crate::secret;
@@ -51,7 +52,13 @@ fn unwritable(check: &'static str, path: &Path) -> Line {
 }
 
 fn register(installation: &Installation, settings: &Settings) -> (Line, Option<Register>) {
-    match installation.compile(settings.limits.hold) {
+    let remembered = match Docket::read(&settings.state) {
+        Ok(docket) => docket.remembered(),
+        Err(fault) => {
+            return (Line::fault("register", told(&fault), "the message says how it is mended".to_owned()), None);
+        }
+    };
+    match installation.compile(settings.limits.hold, &remembered) {
         Err(faults) => {
             let first = faults.lines().next().unwrap_or_default().to_owned();
             let remedy = format!("`tasrih check {}` shows every fault", installation.policies.display());

@@ -261,11 +261,13 @@ fn of_order(order: &Order) -> Sheet {
         OrderAction::Suspend { scope: what, lifted: true } => {
             (0, format!("stopped {}, and is lifted", scope(what)), Effect::Neutral)
         }
-        OrderAction::Comply { due, note } => {
+        OrderAction::Comply { due, note, complied } => {
             let due = due.map_or(String::new(), |due| format!(" by {due}"));
-            (0, format!("wants{due}: {}", note.as_deref().unwrap_or("no note")), Effect::Neutral)
+            let done = if *complied { ", and is complied with" } else { "" };
+            (0, format!("wants{due}: {}{done}", note.as_deref().unwrap_or("no note")), Effect::Neutral)
         }
         OrderAction::Lift { lifts } => (0, format!("lifts {lifts}"), Effect::Neutral),
+        OrderAction::Complied { answers } => (0, format!("says that {answers} is complied with"), Effect::Neutral),
     };
     let removed = if added == Effect::Narrowed { Effect::Widened } else { Effect::Neutral };
     // An order ends by a lift, never by being taken out of the files.

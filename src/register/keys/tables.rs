@@ -433,8 +433,8 @@ table! {
         required "ref": One(Text),
         /// Its day, for information: it works from the moment it is read.
         optional "date": One(Date),
-        /// `suspend` stops its scope, `comply` is a deadline, `lift` ends a suspension.
-        required "action": One(Word(&["suspend", "comply", "lift"])),
+        /// `suspend` stops its scope, `comply` is a deadline, `lift` ends a suspension, `complied` answers a deadline.
+        required "action": One(Word(&["suspend", "comply", "lift", "complied"])),
         /// What a suspension covers: transfer:ID, recipient:ID, source:ID, country:CC or everything.
         optional "scope": One(Scope),
         /// Day by which a `comply` wants to be met.
@@ -443,6 +443,8 @@ table! {
         optional "note": One(Text),
         /// Reference of the suspension that a `lift` ends.
         optional "lifts": One(Text),
+        /// Reference of the `comply` that a `complied` answers.
+        optional "answers": One(Text),
     }
 }
 

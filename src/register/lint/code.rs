@@ -103,6 +103,14 @@ lints! {
     Repeated = "repeated",
     /// An order is lifted before its day.
     LiftBeforeOrder = "lift-before-order",
+    /// An order was taken out of the files and stays in force: only a lift ends it.
+    OrderNotInFiles = "order-not-in-files",
+    /// An order in force names something that is not declared.
+    OrderStopsNothing = "order-stops-nothing",
+    /// An authority's deadline ends within 30 days, and nothing says that it is complied with.
+    ComplyDueSoon = "comply-due-soon",
+    /// An authority's deadline is over, and nothing says that it is complied with.
+    ComplyOverdue = "comply-overdue",
     /// The key is read, and what it asks for is not built.
     NotBuilt = "not-built",
 }
