@@ -94,7 +94,9 @@ fn choose(
     for scheme in [Scheme::Tcp, Scheme::Http] {
         let Err(denial) = &carriage else { break };
         let (destination, other) = judged(scheme);
-        if other.as_ref().err().is_none_or(|other| other.reason > denial.reason) {
+        // That it is declared over TLS only says less than why it may not pass over TLS, such as an order.
+        let is_nearer = |other: &Denial| other.reason > denial.reason && other.reason != Reason::CleartextNotDeclared;
+        if other.as_ref().err().is_none_or(is_nearer) {
             (nearest, carriage) = (destination, other);
         }
     }
