@@ -94,8 +94,13 @@ fn choose(
     for scheme in [Scheme::Tcp, Scheme::Http] {
         let Err(denial) = &carriage else { break };
         let (destination, other) = judged(scheme);
-        // That it is declared over TLS only says less than why it may not pass over TLS, such as an order.
-        let is_nearer = |other: &Denial| other.reason > denial.reason && other.reason != Reason::CleartextNotDeclared;
+        // An order outranks what else is wrong, and that something is declared otherwise only says less than why that
+        // may not pass.
+        let is_nearer = |other: &Denial| match (denial.reason, other.reason) {
+            (Reason::SuspendedByOrder, _) | (_, Reason::CleartextNotDeclared) => false,
+            (_, Reason::SuspendedByOrder) => true,
+            (denial, other) => other > denial,
+        };
         if other.as_ref().err().is_none_or(is_nearer) {
             (nearest, carriage) = (destination, other);
         }
