@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::file::write;
 use super::hash::Hash;
@@ -90,7 +91,7 @@ async fn the_same_question_is_computed_once_for_all_who_ask() {
 async fn a_guesser_is_slowed_down_and_nobody_else() {
     let house = house(&["amal", "reda"]);
     house.users.verify("reda", RIGHT, at(1)).await.expect("right");
-    let mut guesses = Vec::new();
+    let (mut guesses, begun) = (Vec::new(), Instant::now());
     for number in 0..40 {
         let users = house.users.clone();
         guesses.push(tokio::spawn(async move { users.verify("amal", &format!("a guess of {number}"), at(1)).await }));
@@ -103,7 +104,11 @@ async fn a_guesser_is_slowed_down_and_nobody_else() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((wrong, house.counted("wrong")), (10, 10));
+    // On a busy machine forty computations may take longer than the time after which one more is let in.
+    let later = begun.elapsed().div_duration_f64(throttle::EACH).ceil();
+    assert!((10..=10 + later as u64).contains(&wrong) && wrong < 40, "{wrong}, {later} let in later");
+    assert_eq!(house.counted("wrong"), wrong);
+    while house.users.verify("amal", "one more", at(1)).await == Err(Unproven::Wrong) {}
     assert!(
         matches!(house.users.verify("amal", RIGHT, at(1)).await, Err(Unproven::Throttled(_))),
         "not even a right one"
