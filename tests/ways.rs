@@ -19,5 +19,19 @@ mod balancers;
 #[path = "ways/opaque.rs"]
 mod opaque;
 
+#[path = "ways/parity.rs"]
+mod parity;
+
+#[allow(dead_code, reason = "the table of tests/reasons.rs uses the rest")]
+#[path = "reasons/world.rs"]
+mod world;
+
+/// What a world is built for, where no table of cases says it.
+mod table {
+    pub struct Case {
+        pub settings: fn(&mut tasrih::config::Settings),
+    }
+}
+
 #[path = "ways/socks.rs"]
 mod socks;

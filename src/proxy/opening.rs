@@ -76,7 +76,7 @@ pub async fn admit(
 }
 
 /// The first of the things that may be declared for a host and port and is let in; where none is, the denial of that
-/// which came furthest, TLS before the others.
+/// which came nearest, TLS before the others.
 fn choose(
     corridor: &Corridor,
     door: &Door,
@@ -94,19 +94,18 @@ fn choose(
     for scheme in [Scheme::Tcp, Scheme::Http] {
         let Err(denial) = &carriage else { break };
         let (destination, other) = judged(scheme);
-        // An order outranks what else is wrong, and that something is declared otherwise only says less than why that
-        // may not pass.
-        let is_nearer = |other: &Denial| match (denial.reason, other.reason) {
-            (Reason::SuspendedByOrder, _) | (_, Reason::CleartextNotDeclared) => false,
-            (_, Reason::SuspendedByOrder) => true,
-            (denial, other) => other > denial,
-        };
-        if other.as_ref().err().is_none_or(is_nearer) {
+        if other.as_ref().err().is_none_or(|other| nearness(other) > nearness(denial)) {
             (nearest, carriage) = (destination, other);
         }
     }
     guard.account.destined(&nearest);
     carriage.map(|carriage| (nearest, carriage))
+}
+
+/// An order outranks what else is wrong; then what is declared comes nearer than what is not; of two of a kind, that whose
+/// reason stands later in the list.
+fn nearness(denial: &Denial) -> (bool, bool, Reason) {
+    (denial.reason == Reason::SuspendedByOrder, !denial.candidates.is_empty(), denial.reason)
 }
 
 fn judge(corridor: &Corridor, door: &Door, destination: &Destination, guard: &Guard) -> Result<Carriage, Denial> {
