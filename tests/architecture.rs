@@ -33,6 +33,7 @@ const RULES: &[Rule] = &[
         reason: "YAML is read in files called document.rs, into plain values",
     },
     Rule { name: "hyper", only: HTTP, reason: "pass `http` types; connections are served and made by the data path" },
+    Rule { name: "h2", only: HTTP, reason: "pass `http` types; connections are served and made by the data path" },
     Rule {
         name: "hyper_util",
         only: HTTP,

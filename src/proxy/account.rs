@@ -233,7 +233,11 @@ impl Account {
 }
 
 fn shown_version(version: http::Version) -> &'static str {
-    if version == http::Version::HTTP_10 { "1.0" } else { "1.1" }
+    match version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
 }
 
 /// A media type without its parameters.

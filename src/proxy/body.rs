@@ -157,7 +157,8 @@ async fn next_chunk(upload: &mut Upload, paced: &mut Paced) -> Result<Option<Byt
     loop {
         match paced.next(upload.frame()).await? {
             None => return Ok(None),
-            Some(Err(fault)) => return Err(broken(&fault)),
+            Some(Err(fault)) if fault.is_malformed() => return Err(HoldFault::Malformed),
+            Some(Err(_)) => return Err(HoldFault::Broken),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
@@ -167,15 +168,6 @@ async fn next_chunk(upload: &mut Upload, paced: &mut Paced) -> Result<Option<Byt
                 Err(_trailers) => {}
             },
         }
-    }
-}
-
-/// Whether a body broke off, or breaks the rules of its framing: hyper tells only by the kind of the error inside.
-fn broken(fault: &hyper::Error) -> HoldFault {
-    let inner = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<io::Error>());
-    match inner.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => HoldFault::Malformed,
-        _ => HoldFault::Broken,
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::frames::PREFACE;
+
 /// Bytes that are read over after a reply to a request whose body was not read. Closing with such bytes unread makes the
 /// kernel send a reset, which may reach the client before it has read why it was refused (RFC 9112 §9.6).
 const LINGER_BYTES: u64 = 4 << 20;
@@ -55,6 +57,8 @@ struct State {
     number: u64,
     /// Bytes received in all.
     received: u64,
+    /// The first of them that are those of HTTP/2's preface.
+    of_preface: usize,
     /// Bytes of the head that is waited for.
     of_head: u64,
     /// The request's body is not read to its end.
@@ -91,6 +95,7 @@ impl Turns {
             turn: Turn::First,
             number: 0,
             received: 0,
+            of_preface: 0,
             of_head: 0,
             body_open: false,
             answer_open: false,
@@ -98,6 +103,11 @@ impl Turns {
             slow: false,
             reader: None,
         })))
+    }
+
+    /// Whether the client began as one that speaks HTTP/2 does: with the line that no server of HTTP/1 takes for a request.
+    pub fn is_preface(&self) -> bool {
+        self.lock().of_preface >= b"PRI * HTTP/2.0\r\n".len()
     }
 
     /// A head is whole.
@@ -169,7 +179,12 @@ impl State {
         }
     }
 
-    fn receive(&mut self, bytes: u64) {
+    fn receive(&mut self, received: &[u8]) {
+        let bytes = received.len() as u64;
+        if self.received == self.of_preface as u64 {
+            let preface = &PREFACE[self.of_preface..];
+            self.of_preface += received.iter().zip(preface).take_while(|(byte, other)| byte == other).count();
+        }
         self.received += bytes;
         match self.turn {
             Turn::First | Turn::Head => self.of_head += bytes,
@@ -265,7 +280,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
-                self.turns.lock().receive((buffer.filled().len() - before) as u64);
+                self.turns.lock().receive(&buffer.filled()[before..]);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),

@@ -38,7 +38,7 @@ pub enum Malformed {
     Path(#[from] PathFault),
     #[error("the target is too long in its canonical form")]
     Target,
-    #[error("an HTTP/1.1 request needs one Host field")]
+    #[error("a request needs one Host field, or in HTTP/2 an `:authority`")]
     NoHost,
     #[error("the field `{0}` stands more than once")]
     RepeatedField(HeaderName),
@@ -48,6 +48,8 @@ pub enum Malformed {
     TransferCoding,
     #[error("the only expectation that is understood is `100-continue`")]
     Expectation,
+    #[error("the head has more than the {most} fields that it may have")]
+    TooManyFields { most: usize },
     #[error("Host names another destination than the target")]
     HostDisagrees,
     #[error("the request names another destination than the connection that it came in")]
@@ -98,6 +100,7 @@ impl From<Malformed> for Denial {
         let status = match &fault {
             Malformed::TransferCoding => 501,
             Malformed::Expectation => 417,
+            Malformed::TooManyFields { .. } => 431,
             _ => reason.status(),
         };
         Denial::new(reason, Stage::Head).with_detail(fault.to_string()).with_status(status)

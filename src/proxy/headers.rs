@@ -76,6 +76,31 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Malformed> {
 pub fn of_request(client: &HeaderMap) -> HeaderMap {
     let mut kept = without(client, &[&HOP_BY_HOP, &NEVER_FORWARDED]);
     kept.remove(header::HOST);
+    join_cookies(&mut kept);
+    kept
+}
+
+/// HTTP/2 lets clients send a cookie in crumbs, which are one field elsewhere (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).expect("values of fields and `; ` make a value");
+    headers.insert(header::COOKIE, joined);
+}
+
+/// Whether the sender can read trailers of the answer (RFC 9110 §10.1.4).
+pub fn reads_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The trailers of an answer that reach the client: no more than its fields would.
+pub fn of_trailers(upstream: &HeaderMap) -> HeaderMap {
+    let mut kept = without(upstream, &[&HOP_BY_HOP, &NEVER_RELAYED]);
+    for name in [header::CONTENT_LENGTH, header::HOST, header::CONTENT_ENCODING, header::CONTENT_TYPE] {
+        kept.remove(name);
+    }
     kept
 }
 
@@ -90,7 +115,11 @@ pub fn of_response(upstream: &HeaderMap) -> HeaderMap {
 
 /// Adds this proxy to `Via` (RFC 9110 §7.6.3).
 pub fn add_via(headers: &mut HeaderMap, version: http::Version, pseudonym: &str) {
-    let received = if version == http::Version::HTTP_10 { "1.0" } else { "1.1" };
+    let received = match version {
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
     if let Ok(value) = HeaderValue::from_str(&format!("{received} {pseudonym}")) {
         headers.append(header::VIA, value);
     }
@@ -199,6 +228,20 @@ mod tests {
         assert_eq!(plain, "ref=\"D-GC-298/2022\", filing=\"A-GC-1/2023\", id=\"id-1\"");
         let arabic = stamp(Some("تصريح"), None, "id-1").unwrap();
         assert!(arabic.to_str().unwrap().starts_with("ref=%\"%d8%aa"), "{arabic:?}");
+    }
+
+    #[test]
+    fn crumbs_of_a_cookie_are_one_field() {
+        let left = of_request(&map(&[("cookie", "a=b"), ("accept", "*/*"), ("cookie", "c=d"), ("cookie", "e=f")]));
+        let cookies: Vec<_> = left.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=b; c=d; e=f"]);
+        assert_eq!(of_request(&map(&[("cookie", "a=b; c=d")]))[header::COOKIE], "a=b; c=d");
+    }
+
+    #[test]
+    fn trailers_may_not_say_what_only_heads_or_we_may() {
+        let upstream = map(&[("grpc-status", "0"), ("proxy-status", "x"), ("content-length", "1"), ("trailer", "a")]);
+        assert_eq!(of_trailers(&upstream), map(&[("grpc-status", "0")]));
     }
 
     #[test]

@@ -20,13 +20,14 @@ use super::guard::Guard;
 use super::reply;
 use super::request::Door;
 use super::tunnel::{self, Prepared};
-use super::{Corridor, server};
+use super::{Corridor, multiplex, server};
 use crate::destination::{Destination, Host, Scheme};
 use crate::inspect::protocol::{self, First, Protocol};
 use crate::metrics::Side;
 use crate::policy::{self, Carriage, Denial, Reason, Stage};
+use crate::tls::authority::spoken;
 use crate::tls::client_hello::Replayed;
-use crate::tls::{ACCESS_DENIED, AcceptFault, ServerStream};
+use crate::tls::{ACCESS_DENIED, AcceptFault, HttpVersion, ServerStream};
 
 /// What a client's connection must be.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -268,24 +269,36 @@ async fn intercept(
     until: Instant,
     mut guard: Guard,
 ) {
-    let stream = match shake_hands(&corridor, &door, &to.host, stream, until, &mut guard).await {
+    let stream = match shake_hands(&corridor, &door, &to.host, stream, HttpVersion::V2, until, &mut guard).await {
         Ok(stream) => stream,
         Err(denial) => return guard.note(denial).await,
     };
-    inside(corridor, door, to, stream, guard).await;
+    let version = spoken(&stream);
+    inside(corridor, door, to, stream, version, guard).await;
 }
 
 /// Reads requests in clear that are all for one host and port.
 async fn plain(corridor: Arc<Corridor>, door: Door, to: Destination, stream: impl Stream, mut guard: Guard) {
     let to = Destination { scheme: Scheme::Http, ..to };
     guard.account.destined(&to);
-    inside(corridor, door, to, stream, guard).await;
+    inside(corridor, door, to, stream, HttpVersion::V1, guard).await;
 }
 
 /// Reads the requests inside the connection; one record where there is none.
-async fn inside(corridor: Arc<Corridor>, door: Door, to: Destination, stream: impl Stream, guard: Guard) {
+async fn inside(
+    corridor: Arc<Corridor>,
+    door: Door,
+    to: Destination,
+    stream: impl Stream,
+    version: HttpVersion,
+    guard: Guard,
+) {
     let door = Arc::new(Door { outer: Some(to), ..door });
-    let fate = server::speak_http(&corridor, door.clone(), stream, corridor.shutdown.clone()).await;
+    let shutdown = corridor.shutdown.clone();
+    let fate = match version {
+        HttpVersion::V1 => server::speak_http(&corridor, door.clone(), stream, shutdown).await,
+        HttpVersion::V2 => multiplex::speak_http2(&corridor, door.clone(), stream, shutdown).await,
+    };
     match (fate.requests, fate.fault) {
         (0, None) => guard.note(silent("the client sent no request inside the connection")).await,
         (_, fault) => {
@@ -300,11 +313,12 @@ async fn shake_hands<S: Stream>(
     door: &Door,
     host: &Host,
     stream: S,
+    newest: HttpVersion,
     until: Instant,
     guard: &mut Guard,
 ) -> Result<ServerStream<S>, Denial> {
     let _timed = corridor.metrics.shaking_hands(Side::Client);
-    match timeout_at(until, corridor.authority.accept(stream, host)).await {
+    match timeout_at(until, corridor.authority.accept_up_to(newest, stream, host)).await {
         Ok(Ok((stream, _))) => Ok(stream),
         Ok(Err(fault)) => {
             guard.account.alerted(fault.alert());
@@ -337,7 +351,8 @@ pub async fn refuse_inside(
     match (first, refused) {
         (Ok(Ok(First::Http)), _) => tell(&corridor, stream, guard, denial).await,
         (Ok(Ok(First::Tls)), Some(host)) => {
-            match shake_hands(&corridor, &door, &host, stream, until, &mut guard).await {
+            // One request is all that is answered there: nothing newer is needed for it.
+            match shake_hands(&corridor, &door, &host, stream, HttpVersion::V1, until, &mut guard).await {
                 Ok(stream) => tell(&corridor, stream, guard, denial).await,
                 Err(_) => guard.note(denial).await,
             }

@@ -191,10 +191,16 @@ fn by_host(parts: &Parts) -> Result<Destination, Malformed> {
     Ok(Destination { scheme, host, port: port.or(scheme.default_port()).unwrap_or_default() })
 }
 
-/// Host must be there once (HTTP/1.0 may leave it out) and name the destination (RFC 9112 §3.2).
+/// Host must be there once (HTTP/1.0 may leave it out, HTTP/2 where `:authority` stands for it) and name the destination
+/// (RFC 9112 §3.2, RFC 9113 §8.3.1).
 fn check_host(parts: &Parts, destination: &Destination) -> Result<(), Malformed> {
     let Some(value) = parts.headers.get(header::HOST) else {
-        return if parts.version == Version::HTTP_10 { Ok(()) } else { Err(Malformed::NoHost) };
+        let is_dispensable = match parts.version {
+            Version::HTTP_10 => true,
+            Version::HTTP_2 => parts.uri.authority().is_some(),
+            _ => false,
+        };
+        return if is_dispensable { Ok(()) } else { Err(Malformed::NoHost) };
     };
     let value = value.to_str().map_err(|_| Malformed::NotAscii(header::HOST))?;
     let Authority { host, port } = Authority::parse(value)?;

@@ -83,6 +83,10 @@ pub struct Fate {
 pub enum Unparsed {
     /// Bytes that are no request.
     Malformed,
+    /// HTTP/2 where it was not agreed on.
+    Preface,
+    /// Frames that break the rules of HTTP/2.
+    Frames,
     /// A head that did not end in time.
     Slow,
 }
@@ -123,6 +127,7 @@ where
         }
     };
     let fault = match ended {
+        Err(fault) if fault.is_parse() && turns.is_preface() => Some(Unparsed::Preface),
         Err(fault) if fault.is_parse() => Some(Unparsed::Malformed),
         _ if turns.is_slow() => Some(Unparsed::Slow),
         _ => None,
@@ -189,7 +194,8 @@ async fn first_bytes(turns: &Turns) {
     }
 }
 
-async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
+/// Answers a request, whatever it came over.
+pub async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
     match request.method() {
         &Method::CONNECT => connect::connect(corridor, door, request).await,
         _ => {
@@ -207,8 +213,14 @@ pub async fn unparsed(corridor: &Arc<Corridor>, door: &Door, fault: Option<Unpar
     let (reason, detail) = match fault {
         None => return,
         Some(Unparsed::Malformed) => (Reason::MalformedRequest, "the bytes are no HTTP/1.1 request head"),
+        Some(Unparsed::Preface) => (
+            Reason::MalformedRequest,
+            "the client began with HTTP/2, which is spoken only where TLS agreed on it (ALPN `h2`)",
+        ),
+        Some(Unparsed::Frames) => (Reason::MalformedRequest, "what came breaks the rules of HTTP/2"),
         Some(Unparsed::Slow) => (Reason::ClientTimeout, "the request head did not end in time"),
     };
+    tracing::debug!(connection = %door.connection, reason = reason.as_str(), "{detail}");
     corridor.metrics.parser_refused();
     Guard::begin(corridor, door).note(Denial::new(reason, Stage::Head).with_detail(detail)).await;
 }

@@ -1,58 +1,113 @@
 //! A request's body on its way in, and the answer on its way out, as the connection sees them: when both are over, it is
 //! the client's turn again ([`Turns`]).
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::counted::Turns;
 use super::reply::{ReplyBody, ReplyFault};
+use crate::upstream::streams::StreamBody;
 
 /// The body of a request. hyper asks the client to go on (100) when it is first read.
 #[derive(Debug)]
 pub struct Upload {
-    incoming: Incoming,
+    coming: Coming,
     /// Its end was read; of chunks hyper does not tell it afterwards.
     ended: bool,
-    turns: Arc<Turns>,
+    /// Streams have no turns.
+    turns: Option<Arc<Turns>>,
+}
+
+#[derive(Debug)]
+enum Coming {
+    Http1(Incoming),
+    Http2(StreamBody),
+}
+
+/// How a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadFault {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(hyper::Error),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(h2::Error),
+}
+
+impl UploadFault {
+    /// Whether the body breaks the rules of its framing. hyper tells only by the kind of the error inside.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            UploadFault::Http1(fault) => {
+                let inner = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<io::Error>());
+                matches!(inner.map(io::Error::kind), Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+            }
+            UploadFault::Http2(fault) => fault.is_library() && fault.reason() == Some(h2::Reason::PROTOCOL_ERROR),
+        }
+    }
 }
 
 impl Upload {
     /// The body of a request that was just received on the connection with these turns.
     pub fn begin(incoming: Incoming, turns: Arc<Turns>) -> Upload {
         turns.request(!incoming.is_end_stream());
-        Upload { incoming, ended: false, turns }
+        Upload { coming: Coming::Http1(incoming), ended: false, turns: Some(turns) }
+    }
+
+    /// The body of a request that came over a stream of its own, behind a head with these fields.
+    pub fn of_stream(incoming: h2::RecvStream, head: &HeaderMap) -> Upload {
+        Upload { coming: Coming::Http2(StreamBody::new(incoming, head)), ended: false, turns: None }
     }
 }
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        let frame = match &mut self.coming {
+            Coming::Http1(incoming) => {
+                ready!(Pin::new(incoming).poll_frame(context)).map(|frame| frame.map_err(UploadFault::Http1))
+            }
+            Coming::Http2(stream) => {
+                ready!(Pin::new(stream).poll_frame(context)).map(|frame| frame.map_err(UploadFault::Http2))
+            }
+        };
         self.ended |= frame.is_none();
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.coming {
+            Coming::Http1(incoming) => incoming.is_end_stream(),
+            Coming::Http2(stream) => stream.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.coming {
+            Coming::Http1(incoming) => incoming.size_hint(),
+            Coming::Http2(stream) => stream.size_hint(),
+        }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.turns.body_over(self.ended || self.incoming.is_end_stream());
+        let is_whole = self.ended || self.is_end_stream();
+        if let Some(turns) = &self.turns {
+            turns.body_over(is_whole);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::bundle::{AuthorityFacts, Bundle, pem};
 use super::client_hello::{self, ClientHelloFacts, Replayed};
 use super::fault::{AcceptFault, AuthorityFault};
 use super::issue::{self, IssueFault, Validity};
-use super::{ACCESS_DENIED, HTTP_1_1, PROTOCOL_VERSION, VERSIONS, provider};
+use super::{ACCESS_DENIED, HttpVersion, PROTOCOL_VERSION, VERSIONS, provider};
 use crate::destination::{Authority as HostAndPort, Host};
 use crate::policy::TlsVersion;
 use crate::secret::{self, Secret};
@@ -43,6 +43,11 @@ const MAX_LEAVES: u64 = 10_000;
 
 /// A client's stream after the handshake.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<Replayed<S>>;
+
+/// The version of HTTP that was agreed on with a client.
+pub fn spoken<S>(stream: &ServerStream<S>) -> HttpVersion {
+    HttpVersion::agreed(stream.get_ref().1.alpn_protocol())
+}
 
 /// The authority, loaded.
 pub struct Authority {
@@ -199,13 +204,23 @@ impl Authority {
         MAX_LEAVES
     }
 
-    /// Plays the server in a handshake with a client that meant `host`, speaking HTTP/1.1 only.
+    /// [`Authority::accept_up_to`] HTTP/1.1.
+    pub async fn accept<S>(&self, stream: S, host: &Host) -> Result<(ServerStream<S>, ClientHelloFacts), AcceptFault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.accept_up_to(HttpVersion::V1, stream, host).await
+    }
+
+    /// Plays the server in a handshake with a client that meant `host`. [`spoken`] tells which version of HTTP was agreed
+    /// on; none is newer than `newest`.
     ///
     /// The leaf is always the one of `host`, whatever server name the client sent: the caller compares the two, with the
     /// facts given back. Time is bounded by the caller. No early data is accepted, so nothing of the client's request
     /// comes before the handshake is complete.
-    pub async fn accept<S>(
+    pub async fn accept_up_to<S>(
         &self,
+        newest: HttpVersion,
         mut stream: S,
         host: &Host,
     ) -> Result<(ServerStream<S>, ClientHelloFacts), AcceptFault>
@@ -227,6 +242,7 @@ impl Authority {
         let leaf = self.leaf(host, issue::now())?;
         let mut config = self.config.clone();
         config.cert_resolver = Arc::new(SingleCertAndKey::from(leaf));
+        config.alpn_protocols = newest.offer();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let stream = acceptor.accept(Replayed::new(seen, stream)).await.map_err(AcceptFault::from_tls)?;
         Ok((stream, hello))
@@ -263,7 +279,7 @@ pub(super) fn server_config(
         .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    config.alpn_protocols = HttpVersion::V1.offer();
     // Tickets keep a session with the client, so that nothing is held here for those that never come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;

@@ -43,8 +43,32 @@ pub use listener::{ListenerFault, ProxyAcceptor};
 pub use look::{CertificateFacts, Look};
 pub use trust::{CertificateFault, ClientStream, Root, TlsFault, Trust, TrustFault, certificate_ends};
 
-/// The one application protocol spoken on both legs.
+/// The names of ALPN (RFC 7301) that are spoken.
 const HTTP_1_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
+
+/// A version of HTTP that may be agreed on in a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HttpVersion {
+    /// HTTP/1.1; also spoken where nothing was agreed on.
+    V1,
+    /// HTTP/2.
+    V2,
+}
+
+impl HttpVersion {
+    /// What is offered by whoever speaks nothing newer than this: the newest first.
+    fn offer(self) -> Vec<Vec<u8>> {
+        match self {
+            HttpVersion::V1 => vec![HTTP_1_1.to_vec()],
+            HttpVersion::V2 => vec![HTTP_2.to_vec(), HTTP_1_1.to_vec()],
+        }
+    }
+
+    fn agreed(protocol: Option<&[u8]>) -> HttpVersion {
+        if protocol == Some(HTTP_2) { HttpVersion::V2 } else { HttpVersion::V1 }
+    }
+}
 
 /// TLS 1.2 at least: what is older is not even built.
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::authority::server_config;
 use super::issue::{self, IssueFault, Validity};
-use super::{VERSIONS, spki_sha256};
+use super::{HttpVersion, VERSIONS, spki_sha256};
 use crate::destination::Host;
 
 /// Days that the authority of recipients is valid.
@@ -103,8 +103,14 @@ impl Issued {
 
     /// An acceptor that shows this certificate and speaks HTTP/1.1 over these versions.
     pub fn acceptor(&self, versions: Versions) -> Result<Acceptor, rustls::Error> {
+        self.acceptor_up_to(HttpVersion::V1, versions)
+    }
+
+    /// An acceptor that shows this certificate and speaks HTTP up to this version over these versions of TLS.
+    pub fn acceptor_up_to(&self, newest: HttpVersion, versions: Versions) -> Result<Acceptor, rustls::Error> {
         let key = issue::certified(vec![self.certificate.clone()], &issue::signing_key(&self.key));
-        let config = server_config(versions.built(), Arc::new(SingleCertAndKey::from(key)))?;
+        let mut config = server_config(versions.built(), Arc::new(SingleCertAndKey::from(key)))?;
+        config.alpn_protocols = newest.offer();
         Ok(Acceptor(Arc::new(config).into()))
     }
 }
@@ -129,6 +135,11 @@ impl Acceptor {
         let taken = counted.records.handshake_bytes(session.protocol_version() == Some(ProtocolVersion::TLSv1_3));
         Ok((stream, taken))
     }
+}
+
+/// The version of HTTP that was agreed on with whoever came.
+pub fn spoken<S>(stream: &RecipientStream<S>) -> HttpVersion {
+    HttpVersion::agreed(stream.get_ref().1.alpn_protocol())
 }
 
 /// A stream that follows the records which are read from it.

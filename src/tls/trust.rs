@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{HTTP_1_1, VERSIONS, alert_name, provider, spki_sha256};
+use super::{HttpVersion, VERSIONS, alert_name, provider, spki_sha256};
 use crate::destination::Host;
 use crate::policy::{TlsFacts, TlsVersion};
 
@@ -41,7 +41,10 @@ pub enum Root {
 /// The roots, ready for handshakes. Sessions are shared by all of them.
 #[derive(Clone, Debug)]
 pub struct Trust {
+    /// Offers HTTP/1.1.
     config: Arc<ClientConfig>,
+    /// The same, and offers HTTP/2 too.
+    multiplexing: Arc<ClientConfig>,
     pub(super) roots: Arc<RootCertStore>,
 }
 
@@ -121,10 +124,13 @@ impl Trust {
             .with_protocol_versions(VERSIONS)?
             .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.alpn_protocols = HttpVersion::V1.offer();
         config.enable_early_data = false;
         config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
-        Ok(Trust { config: Arc::new(config), roots })
+        // A clone shares the verifier and the kept sessions: what is spoken inside is agreed on anew each time.
+        let mut multiplexing = config.clone();
+        multiplexing.alpn_protocols = HttpVersion::V2.offer();
+        Ok(Trust { config: Arc::new(config), multiplexing: Arc::new(multiplexing), roots })
     }
 
     /// How many roots are trusted.
@@ -132,17 +138,35 @@ impl Trust {
         self.roots.len()
     }
 
-    /// Plays the client in a handshake with `host`, verifying its certificate. Time is bounded by the caller.
-    ///
-    /// A resumed session gives the facts of the certificate that was verified when it began.
+    /// [`Trust::connect_up_to`] HTTP/1.1.
     pub async fn connect<S>(&self, host: &Host, stream: S) -> Result<(ClientStream<S>, TlsFacts), TlsFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        self.connect_up_to(HttpVersion::V1, host, stream).await
+    }
+
+    /// Plays the client in a handshake with `host`, verifying its certificate. Time is bounded by the caller. [`spoken`]
+    /// tells which version of HTTP was agreed on; none is newer than `newest`.
+    ///
+    /// A resumed session gives the facts of the certificate that was verified when it began.
+    pub async fn connect_up_to<S>(
+        &self,
+        newest: HttpVersion,
+        host: &Host,
+        stream: S,
+    ) -> Result<(ClientStream<S>, TlsFacts), TlsFault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = match newest {
+            HttpVersion::V1 => &self.config,
+            HttpVersion::V2 => &self.multiplexing,
+        };
         let name = server_name(host)?;
         // An address is never sent as a server name (RFC 6066 §3).
         let sni = matches!(host, Host::Name(_)).then(|| host.to_string());
-        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await.map_err(tls_fault)?;
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await.map_err(tls_fault)?;
         let (_, session) = stream.get_ref();
         let version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
@@ -153,6 +177,11 @@ impl Trust {
         let facts = TlsFacts { version, sni, spki_sha256: leaf.and_then(|leaf| spki_sha256(leaf)) };
         Ok((stream, facts))
     }
+}
+
+/// The version of HTTP that was agreed on with a recipient.
+pub fn spoken<S>(stream: &ClientStream<S>) -> HttpVersion {
+    HttpVersion::agreed(stream.get_ref().1.alpn_protocol())
 }
 
 /// The last second of the certificate that was verified on a stream.

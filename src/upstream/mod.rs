@@ -4,6 +4,7 @@
 //! - [`dialer`]: takes only a [`Pinned`](crate::policy::Pinned) and dials only its addresses.
 //! - [`connection`]: sends one request at a time, and only with a [`Recorded`](crate::audit::Recorded) in hand.
 //! - [`look`]: looks at a destination without an exchange, for `tasrih probe`.
+//! - [`streams`]: bodies over streams of HTTP/2, which the client's side uses too.
 //! - [`pool`]: keeps idle connections for exchanges that would open just the same one.
 //!
 //! Nothing of an exchange leaves before [`Connection::send`]: opening a connection is a TCP and a TLS handshake.
@@ -16,6 +17,7 @@ pub mod dialer;
 pub mod look;
 pub mod pool;
 pub mod resolver;
+pub mod streams;
 
 pub use connection::{Connection, SendFault};
 pub use dialer::{DialFault, DialTimes, Dialer};

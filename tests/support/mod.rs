@@ -7,6 +7,7 @@
 pub mod flaky;
 pub mod ocsf;
 pub mod stand;
+pub mod streams;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub enum Site {
 pub struct House {
     pub running: Running,
     pub recipients: BTreeMap<&'static str, Recipient>,
+    ports: BTreeMap<&'static str, u16>,
     /// Before the folder, because it reads what the folder holds when the house is dropped.
     valid: Valid,
     pub folder: tempfile::TempDir,
@@ -151,7 +153,7 @@ impl Plan {
         std::fs::write(&roots, trusted.certificate_pem().to_owned() + &self.roots.concat()).expect("roots are written");
         let mut policy = self.policy;
         let mut recipients = BTreeMap::new();
-        let mut hosts = BTreeMap::new();
+        let (mut hosts, mut ports) = (BTreeMap::new(), BTreeMap::new());
         for (name, site) in self.sites {
             let host = Host::parse(name).expect("a host");
             let issued = match site {
@@ -170,10 +172,12 @@ impl Plan {
             if let Ok(name) = HostName::parse(name) {
                 hosts.insert(name, vec![recipient.address.ip()]);
             }
+            ports.insert(name, recipient.address.port());
             recipients.insert(name, recipient);
         }
         for (name, address) in self.places {
             policy = policy.replace(&format!("{{port:{name}}}"), &address.port().to_string());
+            ports.insert(name, address.port());
             if let Ok(name) = HostName::parse(name) {
                 hosts.insert(name, vec![address.ip()]);
             }
@@ -197,7 +201,7 @@ impl Plan {
         .expect("a proxy");
         let trust = Trust::new(&[tls::Root::File(authority)]).expect("trust");
         let valid = Valid(folder.path().join("state"));
-        House { running, recipients, valid, folder, trust }
+        House { running, recipients, ports, valid, folder, trust }
     }
 }
 
@@ -228,6 +232,11 @@ impl House {
 
     pub fn recipient(&self, host: &str) -> &Recipient {
         &self.recipients[host]
+    }
+
+    /// The port of a recipient or place.
+    pub fn port(&self, host: &str) -> u16 {
+        self.ports[host]
     }
 
     pub fn client(&self, from: IpAddr) -> Uploader {
