@@ -1,4 +1,5 @@
-//! SOCKS version 5 (RFC 1928): asks for a connection as CONNECT does, in binary.
+//! SOCKS version 5 (RFC 1928): asks for a connection as CONNECT does, in binary, by a user's name and password (RFC 1929)
+//! where there are users.
 //!
 //! Only CONNECT is served. BIND would let a connection in and UDP is not inspected by anything here: both are refused. A
 //! refusal is one byte, so that its reason is in the record alone; [`Answer::to`] says which byte stands for which.
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::credentials::Given;
+use super::credentials::{self, Given};
 use super::error::Malformed;
 use super::guard::Guard;
 use super::opening::{self, Stream};
@@ -25,7 +26,10 @@ use crate::policy::{Denial, Reason, Stage};
 
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
+const PASSWORD: u8 = 2;
 const NO_METHOD: u8 = 0xff;
+/// Of the negotiation of RFC 1929.
+const PASSWORD_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
@@ -39,21 +43,25 @@ const LINGER_BYTES: u64 = 64 << 10;
 
 /// Serves a client's connection to its end.
 pub async fn client(corridor: Arc<Corridor>, mut door: Door, mut stream: impl Stream, mut shutdown: StopSignal) {
-    let negotiated = tokio::select! {
-        negotiated = negotiate(&mut stream, corridor.limits.header_time) => negotiated,
+    let until = Instant::now() + corridor.limits.header_time;
+    let greeted = tokio::select! {
+        greeted = in_time(until, greet(&mut stream, corridor.users.are_known())) => greeted,
         // A client that has asked for nothing yet is not waited for longer than one that has sent no request.
         () = async { stopped(&mut shutdown).await; sleep(FIRST_BYTES).await } => return,
     };
-    let mut guard = match &negotiated {
-        // Whoever only looks whether somebody listens has asked for nothing.
-        Err(Fault::Nothing) => return,
-        Ok(_) | Err(_) => Guard::begin(&corridor, &door),
+    // Whoever only looks whether somebody listens has asked for nothing.
+    if matches!(greeted, Err(Fault::Nothing)) {
+        return;
+    }
+    let mut guard = Guard::begin(&corridor, &door);
+    let asked = match greeted {
+        Ok(method) => ask(&corridor, &mut door, &mut stream, method, until, &mut guard).await,
+        Err(fault) => Err(fault.into()),
     };
-    let (host, port) = match negotiated {
+    let (host, port) = match asked {
         Ok(asked) => asked,
-        Err(fault) => {
-            let answer = fault.answer();
-            guard.note(fault.into()).await;
+        Err(Refused { denial, answer }) => {
+            guard.note(denial).await;
             return end(stream, answer).await;
         }
     };
@@ -74,18 +82,53 @@ pub async fn client(corridor: Arc<Corridor>, mut door: Door, mut stream: impl St
     }
 }
 
-/// Agrees on how the client proves who it is, and reads what it asks for.
-async fn negotiate(stream: &mut impl Stream, within: Duration) -> Result<(Host, u16), Fault> {
-    timeout(within, async {
-        greet(stream).await?;
-        read_request(stream).await
-    })
-    .await
-    .unwrap_or(Err(Fault::Slow))
+/// Lets the client prove who it is, where that is agreed, and reads what it asks for.
+async fn ask(
+    corridor: &Corridor,
+    door: &mut Door,
+    stream: &mut impl Stream,
+    method: Method,
+    until: Instant,
+    guard: &mut Guard,
+) -> Result<(Host, u16), Refused> {
+    if method == Method::Password {
+        let given = in_time(until, read_password(stream)).await?;
+        let proved = credentials::identify(corridor, door, given, guard).await;
+        proved.map_err(|denial| Refused { denial, answer: Some(Answer::BadPassword) })?;
+        let told = stream.write_all(&[PASSWORD_VERSION, 0]).await;
+        told.map_err(Fault::Left)?;
+    }
+    Ok(in_time(until, read_request(stream)).await?)
 }
 
-/// Method negotiation (RFC 1928 §3).
-async fn greet(stream: &mut impl Stream) -> Result<(), Fault> {
+async fn in_time<T>(until: Instant, reading: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout_at(until, reading).await.unwrap_or(Err(Fault::Slow))
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    /// By its address alone.
+    None,
+    /// By a user's name and password (RFC 1929).
+    Password,
+}
+
+/// What is on record, and what the client is told.
+struct Refused {
+    denial: Denial,
+    answer: Option<Answer>,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Refused {
+        let answer = fault.answer();
+        Refused { denial: fault.into(), answer }
+    }
+}
+
+/// Method negotiation (RFC 1928 §3). A client that offers a password has one, and is asked where users are known.
+async fn greet(stream: &mut impl Stream, are_users_known: bool) -> Result<Method, Fault> {
     let mut version = [0];
     if stream.read(&mut version).await.map_err(|_| Fault::Nothing)? == 0 {
         return Err(Fault::Nothing);
@@ -96,11 +139,34 @@ async fn greet(stream: &mut impl Stream) -> Result<(), Fault> {
     let count = stream.read_u8().await?;
     let mut methods = vec![0; usize::from(count)];
     stream.read_exact(&mut methods).await?;
-    if !methods.contains(&NO_AUTHENTICATION) {
-        return Err(Fault::NoMethod);
+    let (number, method) = match methods.contains(&NO_AUTHENTICATION) {
+        _ if are_users_known && methods.contains(&PASSWORD) => (PASSWORD, Method::Password),
+        true => (NO_AUTHENTICATION, Method::None),
+        false => return Err(Fault::NoMethod),
+    };
+    stream.write_all(&[VERSION, number]).await?;
+    Ok(method)
+}
+
+/// Name and password (RFC 1929 §2).
+async fn read_password(stream: &mut impl Stream) -> Result<Given, Fault> {
+    let version = stream.read_u8().await?;
+    if version != PASSWORD_VERSION {
+        return Err(Fault::PasswordVersion(version));
     }
-    stream.write_all(&[VERSION, NO_AUTHENTICATION]).await?;
-    Ok(())
+    let (name, password) = (read_text(stream).await?, read_text(stream).await?);
+    Ok(match (name, password) {
+        (Some(name), Some(password)) => Given::Pair { name, password },
+        (_, _) => Given::Other,
+    })
+}
+
+/// A text behind its length; `None` where it is no UTF-8.
+async fn read_text(stream: &mut impl Stream) -> Result<Option<String>, Fault> {
+    let length = stream.read_u8().await?;
+    let mut text = vec![0; usize::from(length)];
+    stream.read_exact(&mut text).await?;
+    Ok(String::from_utf8(text).ok())
 }
 
 /// The request (RFC 1928 §4).
@@ -161,6 +227,8 @@ async fn end(mut stream: impl Stream, answer: Option<Answer>) {
 enum Answer {
     /// None of the client's methods is accepted (§3).
     NoMethod,
+    /// Name or password are wrong, or cannot be looked at now (RFC 1929 §2).
+    BadPassword,
     Succeeded,
     /// The proxy cannot, now.
     Failure,
@@ -189,6 +257,7 @@ impl Answer {
     fn bytes(self) -> Vec<u8> {
         let code = match self {
             Answer::NoMethod => return vec![VERSION, NO_METHOD],
+            Answer::BadPassword => return vec![PASSWORD_VERSION, 1],
             Answer::Succeeded => 0,
             Answer::Failure => 1,
             Answer::NotAllowed => 2,
@@ -214,6 +283,8 @@ enum Fault {
     Version(u8),
     #[error("the client offers no way to prove itself that this listener accepts")]
     NoMethod,
+    #[error("the version of the password negotiation is {0}, not 1")]
+    PasswordVersion(u8),
     #[error("the reserved byte of the SOCKS request is {0}, not 0")]
     Reserved(u8),
     #[error("the SOCKS command {0} is not served, CONNECT (1) alone is")]
@@ -230,7 +301,7 @@ impl Fault {
     /// What the client is told; nothing where it does not speak this protocol.
     fn answer(&self) -> Option<Answer> {
         match self {
-            Fault::Nothing | Fault::Left(_) | Fault::Slow | Fault::Version(_) => None,
+            Fault::Nothing | Fault::Left(_) | Fault::Slow | Fault::Version(_) | Fault::PasswordVersion(_) => None,
             Fault::NoMethod => Some(Answer::NoMethod),
             Fault::Reserved(_) => Some(Answer::Failure),
             Fault::Command(_) => Some(Answer::CommandNotSupported),
@@ -247,6 +318,7 @@ impl From<Fault> for Denial {
             Fault::Nothing | Fault::Left(_) => Reason::ClientClosed,
             Fault::Slow => Reason::ClientTimeout,
             Fault::Version(_)
+            | Fault::PasswordVersion(_)
             | Fault::NoMethod
             | Fault::Reserved(_)
             | Fault::Command(_)

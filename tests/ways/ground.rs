@@ -21,6 +21,7 @@ processing:
     receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
 sources:
   - {id: uploader, networks: [127.0.0.5/32, 10.9.0.2/32, "fd09::2/128"], carries: [x:CCTVFrame]}
+  - {id: amal, user: amal, networks: [127.0.0.10/32], carries: [x:CCTVFrame]}
   - {id: people, networks: [127.0.0.7/32], refusals: inside}
 recipients:
   - id: ministry
@@ -47,7 +48,7 @@ transfers:
     filing: {authority: CNDP, ref: A-GC-3/2023, status: granted, valid_from: 2023-02-21}
   - id: frames
     processing: cctv
-    from: [uploader]
+    from: [uploader, amal]
     to: ministry
     regimes: [ma-09-08]
     legal_basis: {ma-09-08: ma-0908:A43}

@@ -1,6 +1,6 @@
 //! SOCKS version 5: the same decisions as CONNECT, told in one byte, and nothing that hostile bytes could gain.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tasrih::config::Entry;
@@ -29,7 +29,7 @@ pub fn to_address(address: SocketAddr) -> Vec<u8> {
 }
 
 /// What the proxy says to these bytes before the connection is over, or before it serves what was asked for.
-async fn told(house: &House, from: std::net::IpAddr, bytes: &[u8]) -> Vec<u8> {
+async fn told(house: &House, from: IpAddr, bytes: &[u8]) -> Vec<u8> {
     let mut client = raw(house, from).await;
     client.send(GREETING).await;
     client.send(bytes).await;
@@ -253,4 +253,55 @@ async fn a_negotiation_has_its_time_and_a_look_at_the_port_leaves_no_record() {
     assert_eq!(client.rest().await, [5, 0], "the method, and then the end");
     let decisions = house.until_decisions(1).await;
     assert_eq!(decisions.iter().map(reason_of).collect::<Vec<_>>(), ["client-timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_may_be_known_by_a_user_and_password() {
+    use tasrih::users::file::write;
+    use tasrih::users::hash::Hash;
+    use tasrih::users::words::{Password, UserName};
+    const PASSWORD: &str = "a long enough one";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("users");
+    let name = UserName::parse("amal").expect("a name");
+    let hash = Hash::of(&Password::new(PASSWORD, &name).expect("a password")).expect("made");
+    write(&file, &name, Some(&hash)).expect("written");
+    let plan = plan().settings(move |settings| {
+        listener(settings, Entry::Socks5);
+        settings.users = Some(file);
+    });
+    let house = plan.build().await;
+    let port = house.recipient("tls.example").address.port();
+    let with = |name: &[u8], password: &[u8]| {
+        let length = |text: &[u8]| u8::try_from(text.len()).expect("short");
+        let pair = [&[1, length(name)], name, &[length(password)], password].concat();
+        [&[5, 2, 0, 2][..], &pair, &to_name(b"tls.example", port)].concat()
+    };
+    let amal = IpAddr::from([127, 0, 0, 10]);
+    let without = [&GREETING[..], &to_name(b"tls.example", port)].concat();
+    let served = [&[5, 2, 1, 0][..], &answer(0)[2..], &ACCESS_DENIED].concat();
+    for (from, bytes, answered, reason) in [
+        (amal, with(b"amal", PASSWORD.as_bytes()), served.clone(), "client-closed"),
+        (amal, with(b"amal", b"another one"), vec![5, 2, 1, 1], "credentials-required"),
+        (amal, with(b"", b""), vec![5, 2, 1, 1], "credentials-required"),
+        (amal, with(&[0xff; 255], PASSWORD.as_bytes()), vec![5, 2, 1, 1], "credentials-required"),
+        (amal, vec![5, 1, 2, 7, 0, 0], vec![5, 2], "malformed-request"),
+        (amal, without, answer(2), "credentials-required"),
+        // For whom a user could change nothing, the words are not looked at.
+        (UPLOADER, with(b"amal", b"another one"), served, "client-closed"),
+    ] {
+        let before = house.decisions().len();
+        let mut client = raw(&house, from).await;
+        client.send(&bytes).await;
+        client.finish().await;
+        let told = client.rest().await;
+        assert_eq!(told, answered, "{}", bytes.escape_ascii());
+        let decisions = house.until_decisions(before + 1).await;
+        assert_eq!(reason_of(&decisions[before]), reason, "{}", bytes.escape_ascii());
+    }
+    let first = &house.decisions()[0];
+    assert_eq!(
+        (&first["unmapped"]["transfer"]["source"], &first["actor"]["user"]["name"]),
+        (&"amal".into(), &"amal".into())
+    );
 }
