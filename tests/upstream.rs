@@ -440,6 +440,7 @@ impl Evidence {
             redirected: None,
             balancer: None,
             protocol: None,
+            ech_offered: false,
         };
         let record = DecisionRecord {
             time: "2031-05-02T12:00:00Z".parse().expect("a time"),

@@ -17,6 +17,7 @@ use crate::inspect::protocol::Protocol;
 use crate::policy::{BodyFacts, ConnectionFacts, Decision, DeclaredBody, Denial, Peer, Stage, Verdict};
 use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, RequestShown, Verified, path};
 use crate::register::{Id, Mode, Register};
+use crate::tls::client_hello::ClientHelloFacts;
 
 /// What is known of one exchange.
 #[derive(Clone)]
@@ -53,6 +54,7 @@ impl Account {
             redirected: door.redirected,
             balancer: door.balancer,
             protocol: None,
+            ech_offered: false,
         };
         let proofs = door.proofs.clone();
         Account { register, peer, proofs, exchange, verified: Vec::new(), body: None, findings: Findings::default() }
@@ -125,6 +127,11 @@ impl Account {
     /// What follows is no HTTP request but the bytes of a tunnel.
     pub fn becomes_tunnel(&mut self) {
         self.exchange.request = None;
+    }
+
+    /// Notes the client's ClientHello.
+    pub fn greeted(&mut self, hello: &ClientHelloFacts) {
+        self.exchange.ech_offered = hello.encrypted;
     }
 
     /// Notes what is spoken, where it is neither HTTP nor TLS to an HTTP server.

@@ -126,6 +126,7 @@ async fn open_opaque(
             // Whom it asks for is a fact of the decision here too; that it asks at all is not demanded.
             let asked = timeout(corridor.limits.header_time, client_hello::read(client, &mut hello)).await;
             let asked = asked.map_err(|_| silent())??;
+            guard.account.greeted(&asked);
             let sni = asked.sni.as_ref().map(Host::to_string);
             verified = if sni.is_some() { &[Verified::Sni] } else { &[] };
             facts.tls = Some(TlsFacts { version: asked.newest, sni, spki_sha256: None });
@@ -187,6 +188,7 @@ async fn open(
     guard: &mut Guard,
 ) -> Result<(TcpStream, Limits), Denial> {
     let Prepared { pinned, recipient, mut facts, host, .. } = prepared;
+    guard.account.greeted(hello);
     if !names(hello, &host) {
         let detail = "the ClientHello does not ask for the host of the CONNECT";
         return Err(Denial::new(Reason::SniMismatch, Stage::Connection).with_detail(detail));

@@ -111,6 +111,8 @@ pub struct Exchange {
     pub tls: Option<TlsFacts>,
     /// The alert with which the client refused the interception authority's certificate, as RFC 8446 §6 names it.
     pub client_alert: Option<String>,
+    /// The client offered an encrypted ClientHello: the name that was seen is the outer one.
+    pub ech_offered: bool,
     /// What is spoken over a connection that is neither HTTP nor TLS, by its first bytes.
     pub protocol: Option<Protocol>,
     /// The balancer that named the client's address; without one it is the other end of the connection.

@@ -81,6 +81,7 @@ fn common(exchange: &Exchange, recipient: Option<&Id>, used: Option<&Declaration
     let spki = exchange.tls.as_ref().and_then(|tls| tls.spki_sha256);
     put_some(&mut ours, "spki_sha256", spki.map(|spki| json!(hex(&spki))));
     put_some(&mut ours, "client_alert", exchange.client_alert.as_ref().map(|alert| json!(cut.text(alert, 64))));
+    put_some(&mut ours, "ech", exchange.ech_offered.then_some(json!("offered")));
     put_some(&mut ours, "protocol", exchange.protocol.map(|protocol| json!(protocol.as_str())));
     put_some(&mut ours, "balancer", exchange.balancer.map(|balancer| json!(balancer.to_string())));
     put_some(&mut ours, "redirected_from", exchange.redirected.map(|dialled| json!(dialled.to_string())));

@@ -94,6 +94,7 @@ pub fn exchange() -> Exchange {
         redirected: None,
         balancer: None,
         protocol: None,
+        ech_offered: false,
         tls: Some(TlsFacts {
             version: TlsVersion::V1_3,
             sni: Some("intake.ministry-a.example".to_owned()),

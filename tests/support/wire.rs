@@ -233,7 +233,12 @@ impl ServerCertVerifier for Anybody {
 
 /// A ClientHello written by hand: `newest` is the version of its head (0x0303 is TLS 1.2), and it offers nothing newer.
 pub fn client_hello(name: Option<&str>, newest: u16) -> Vec<u8> {
-    let mut extensions = Vec::new();
+    client_hello_with(name, newest, &[])
+}
+
+/// The same with these extensions before the name.
+pub fn client_hello_with(name: Option<&str>, newest: u16, more: &[u8]) -> Vec<u8> {
+    let mut extensions = more.to_vec();
     if let Some(name) = name {
         let length = u16::try_from(name.len()).expect("a short name");
         extensions.extend([0, 0]);

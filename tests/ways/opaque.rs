@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tasrih::config::Entry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ground::{listener, plan_with};
 use super::socks::{opened, to_address, to_name};
 use super::support::stand::Stand;
-use super::support::wire::{ACCESS_DENIED, Raw, client_hello};
+use super::support::wire::{ACCESS_DENIED, Raw, client_hello, client_hello_with};
 use super::support::{House, UPLOADER, reason_of, series};
 
 const BANNER: &[u8] = b"SSH-2.0-machine\r\n";
@@ -132,4 +133,21 @@ async fn where_nobody_speaks_the_wait_ends() {
     let mut client = connected(&house, "ssh.example", machine.address.port()).await;
     assert_eq!(client.rest().await, ACCESS_DENIED);
     assert_eq!(house.until_decisions(1).await.iter().map(reason_of).collect::<Vec<_>>(), ["client-timeout"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_hello_beside_the_name_is_on_record_and_refuses_nothing() {
+    let machine = machine(b"").await;
+    let house = house(&machine).await;
+    // GREASE, as browsers always send it: the extension with a byte of content.
+    let offered = client_hello_with(Some("ssh.example"), 0x0303, &[0xfe, 0x0d, 0, 1, 1]);
+    let to_machine = [(offered, "offered".into()), (client_hello(Some("ssh.example"), 0x0303), Value::Null)];
+    for (place, (hello, ech)) in to_machine.into_iter().enumerate() {
+        let mut client = connected(&house, "ssh.example", machine.address.port()).await;
+        client.send(&hello).await;
+        assert_eq!(client.exactly(hello.len()).await, hello);
+        client.finish().await;
+        let record = &house.until_decisions(place + 1).await[place];
+        assert_eq!((reason_of(record), &record["unmapped"]["transfer"]["ech"]), ("permit", &ech));
+    }
 }
