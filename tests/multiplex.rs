@@ -10,14 +10,19 @@ mod client;
 #[path = "multiplex/floods.rs"]
 mod floods;
 
+#[path = "multiplex/recipient.rs"]
+mod recipient;
+
 #[path = "multiplex/shapes.rs"]
 mod shapes;
 
 use bytes::Bytes;
 use http::Request;
+use support::multiplexed::Multiplexed;
 use support::{FRAME, House, Plan, Site};
 
 const HOST: &str = "tls.example";
+const NEW: &str = "h2.example";
 
 const REGISTER: &str = r#"
 schema: tasrih/1
@@ -74,4 +79,9 @@ fn picture(size: usize) -> Bytes {
     let mut bytes = FRAME.to_vec();
     bytes.extend((FRAME.len()..size).map(|place| u8::try_from(place * 31 % 251).expect("a byte")));
     bytes.into()
+}
+
+/// A house with a recipient that speaks HTTP/2 at `h2.example`.
+async fn house_with(recipient: &Multiplexed) -> House {
+    plan().place(NEW, recipient.address).root(recipient.issuing.certificate_pem()).build().await
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use tokio::time::sleep;
 
 use super::body::{self, Beyond, HoldFault};
@@ -18,7 +18,9 @@ use crate::inspect;
 use crate::metrics::Side;
 use crate::policy::{self, BodyFacts, Connected, Denial, Permit, Pinned, Stage, Verdict};
 use crate::record::Verified;
+use crate::tls::HttpVersion;
 use crate::upstream::Connection;
+use crate::upstream::connection::authenticates_connection;
 
 /// Answers one request that is not a CONNECT: lets it through, or says why not.
 pub async fn exchange(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {
@@ -48,7 +50,7 @@ async fn pass(
     // resolve, pin: the name, once
     let pinned = resolve(corridor, permit, guard).await?;
     // connect: that address and no other
-    let (connection, connected) = connect(corridor, pinned, guard).await?;
+    let (connection, connected) = connect(corridor, pinned, newest(&asked), guard).await?;
     // judge: the whole body
     let held = tokio::select! {
         held = hold(corridor, &asked, &connected, body) => held,
@@ -90,8 +92,22 @@ pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Gua
     Ok(pinned)
 }
 
-async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Result<(Connection, Connected), Denial> {
-    let (connection, facts) = match corridor.dialer.open(&pinned).await {
+/// What is offered to the recipient: what the client speaks itself, because only then can all of it be relayed. NTLM and its
+/// like authenticate a connection, which must not be shared then.
+fn newest(asked: &Asked) -> HttpVersion {
+    match asked.version == Version::HTTP_2 && !authenticates_connection(&asked.headers) {
+        true => HttpVersion::V2,
+        false => HttpVersion::V1,
+    }
+}
+
+async fn connect(
+    corridor: &Corridor,
+    pinned: Pinned,
+    newest: HttpVersion,
+    guard: &mut Guard,
+) -> Result<(Connection, Connected), Denial> {
+    let (connection, facts) = match corridor.dialer.open_up_to(newest, &pinned).await {
         Ok(opened) => opened,
         Err(fault) => {
             if fault.is_tls() {
@@ -104,7 +120,13 @@ async fn connect(corridor: &Corridor, pinned: Pinned, guard: &mut Guard) -> Resu
     guard.account.connected(&facts, verified);
     corridor.metrics.destination_showed(guard.register(), pinned.destination(), &facts);
     let _timed = corridor.metrics.deciding(Stage::Connection);
-    Ok((connection, pinned.connected(facts)?))
+    match pinned.connected(facts) {
+        Ok(connected) => Ok((connection, connected)),
+        Err(denial) => {
+            connection.retire();
+            Err(denial)
+        }
+    }
 }
 
 fn judge(corridor: &Corridor, connected: Connected, facts: BodyFacts) -> Result<Verdict, Denial> {

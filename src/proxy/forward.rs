@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ use super::watch::{Watched, stands_still};
 use super::{Corridor, headers};
 use crate::destination::Destination;
 use crate::policy::{Denial, End, Reason, Stage, Verdict};
-use crate::upstream::{Connection, SendFault, UpstreamBody};
+use crate::upstream::{AnswerBody, Connection, SendFault, UpstreamBody};
 
 /// Bytes that are read of an answer whose client has left.
 const UNHEARD: u64 = 1 << 20;
@@ -69,7 +69,7 @@ async fn deliver(
     mut guard: Guard,
     mut tell: oneshot::Sender<Response<ReplyBody>>,
 ) {
-    let client = asked.headers.clone();
+    let (client, is_multiplexed) = (asked.headers.clone(), asked.version == Version::HTTP_2);
     let (Some((recorded, progress)), Some(verdict)) = (guard.sending(), guard.verdict()) else { return };
     let body: UpstreamBody = held.into_outgoing(progress.clone()).boxed_unsync();
     let request = outgoing(&corridor, asked, stamp, body);
@@ -85,10 +85,14 @@ async fn deliver(
     };
     let response = match sent {
         Ok(answer) if tell.is_closed() => return hear_out(&corridor, answer, connection, guard, &progress).await,
-        Ok(answer) => relay(&corridor, answer, connection, guard, progress),
+        Ok(answer) => relay(&corridor, answer, connection, guard, progress, is_multiplexed),
         Err(unanswered) => {
-            // What is not answered is over: nothing more is handed to the connection.
-            drop(connection);
+            // What is not answered is over: nothing more is handed to the connection. One that is silent may be dead, and
+            // would let down whoever shares it next.
+            match unanswered {
+                Unanswered::Slow => connection.retire(),
+                Unanswered::Failed(_) | Unanswered::Cut(_) | Unanswered::Deserted => drop(connection),
+            }
             let (end, fault) = unanswered.end(&progress);
             guard.close(end);
             failed(&corridor, fault, &client, &guard)
@@ -142,7 +146,7 @@ async fn deserted(tell: &mut oneshot::Sender<Response<ReplyBody>>, progress: &Pr
 /// might take back what it has accepted.
 async fn hear_out(
     corridor: &Corridor,
-    answer: Response<Incoming>,
+    answer: Response<AnswerBody>,
     connection: Connection,
     mut guard: Guard,
     progress: &Progress,
@@ -173,8 +177,11 @@ fn outgoing(
     stamp: Option<HeaderValue>,
     body: UpstreamBody,
 ) -> Request<UpstreamBody> {
-    let Asked { destination, method, headers: mut fields, target, version, .. } = asked;
+    let Asked { destination, method, headers: mut fields, target, version, reads_trailers, .. } = asked;
     headers::add_via(&mut fields, version, &corridor.pseudonym);
+    if reads_trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     if let Some(host) = host_field(&destination) {
         fields.insert(header::HOST, host);
     }
@@ -200,19 +207,21 @@ fn host_field(destination: &Destination) -> Option<HeaderValue> {
 /// Turns the recipient's answer into ours; its body carries the guard to the end.
 fn relay(
     corridor: &Corridor,
-    answer: Response<Incoming>,
+    answer: Response<AnswerBody>,
     connection: Connection,
     mut guard: Guard,
     progress: Arc<Progress>,
+    is_multiplexed: bool,
 ) -> Response<ReplyBody> {
     let (mut parts, body) = answer.into_parts();
+    let with_trailers = is_multiplexed && matches!(body, AnswerBody::Http2(_));
     guard.answered(parts.status.as_u16());
     parts.headers = headers::of_response(&parts.headers);
     headers::add_via(&mut parts.headers, parts.version, &corridor.pseudonym);
     parts.version = Version::HTTP_11;
     parts.extensions = http::Extensions::new();
-    let watched = Watched::begin(guard, progress, connection.driver(), &corridor.limits);
-    Response::from_parts(parts, Relayed { body, connection: Some(connection), watched }.boxed_unsync())
+    let watched = Watched::begin(guard, progress, connection.cutter(), &corridor.limits);
+    Response::from_parts(parts, Relayed { body, with_trailers, connection: Some(connection), watched }.boxed_unsync())
 }
 
 fn upstream_fault(status: u16, detail: String) -> Denial {
@@ -226,7 +235,9 @@ fn failed(corridor: &Corridor, fault: Denial, client: &HeaderMap, guard: &Guard)
 
 /// The body of an answer on its way to the client.
 struct Relayed {
-    body: Incoming,
+    body: AnswerBody,
+    /// HTTP/2 on both legs: a client of HTTP/1.1 might take trailers for fields of the head.
+    with_trailers: bool,
     connection: Option<Connection>,
     watched: Watched,
 }
@@ -243,6 +254,17 @@ impl Relayed {
     }
 }
 
+impl Relayed {
+    /// Trailers that reach the client. They end the answer.
+    fn trailers(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, ReplyFault>> {
+        let trailers = frame.into_trailers().ok().filter(|_| self.with_trailers)?;
+        match self.connection.is_none() || self.close(End::Answered) {
+            true => Some(Ok(Frame::trailers(headers::of_trailers(&trailers)))),
+            false => Some(Err("the exchange was cut".into())),
+        }
+    }
+}
+
 impl Body for Relayed {
     type Data = Bytes;
     type Error = ReplyFault;
@@ -254,8 +276,13 @@ impl Body for Relayed {
         loop {
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => {
-                    // Trailers are not relayed: a client might take them for fields of the head.
-                    let Ok(data) = frame.into_data() else { continue };
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => match self.trailers(frame) {
+                            Some(trailers) => return Poll::Ready(Some(trailers)),
+                            None => continue,
+                        },
+                    };
                     if !self.watched.received(data.len() as u64) {
                         self.close(End::CutLimit);
                         return Poll::Ready(Some(Err("the answer is larger than any may be".into())));

@@ -5,6 +5,7 @@
 //! send unread ([`CONNECTION_WINDOW`]). What keeps a client from having more than its share is bounded here, too: streams
 //! at once, heads, resets, silence.
 
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,9 +14,10 @@ use bytes::Bytes;
 use h2::Reason as Code;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
-use http::{Request, Response};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Body;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::Malformed;
@@ -185,7 +187,7 @@ async fn serve<S: Stream>(
 
 /// Gives our last word a little time to go.
 async fn farewell<S: Stream>(connection: &mut Connection<Followed<S>, Bytes>) {
-    let _ = timeout(FAREWELL, std::future::poll_fn(|context| connection.poll_closed(context))).await;
+    let _ = timeout(FAREWELL, poll_fn(|context| connection.poll_closed(context))).await;
 }
 
 /// Why `h2` ended a connection; nothing where the client merely left.
@@ -223,20 +225,29 @@ async fn exchange(
     open: OpenStream,
 ) {
     let (parts, incoming) = request.into_parts();
-    let upload = Upload::of_stream(incoming, &parts.headers);
+    let mut goes_on = expects_word(&parts.headers).then(Arc::<Notify>::default);
+    let upload = Upload::of_stream(incoming, &parts.headers, goes_on.clone().unwrap_or_default());
     let idle = corridor.limits.idle;
     let mut answering = Box::pin(answer(corridor, door, Request::from_parts(parts, upload)));
-    let response = tokio::select! {
-        response = &mut answering => response,
-        reset = std::future::poll_fn(|context| respond.poll_reset(context)) => {
-            let is_given_up = open.0.frames.is_given_up(respond.stream_id().as_u32());
-            if matches!(reset, Ok(Code::PROTOCOL_ERROR)) && !is_given_up {
-                // `h2` ended it, because its body breaks the rules: whoever reads the body finds that, and has it recorded.
-                answering.await;
-            } else {
-                open.0.abandoned.fetch_add(1, Ordering::AcqRel);
+    let response = loop {
+        tokio::select! {
+            response = &mut answering => break response,
+            () = told(&goes_on) => {
+                goes_on = None;
+                open.0.told.fetch_add(1, Ordering::AcqRel);
+                // A client that is gone is noticed below.
+                let _ = respond.send_informational(go_on());
             }
-            return;
+            reset = poll_fn(|context| respond.poll_reset(context)) => {
+                let is_given_up = open.0.frames.is_given_up(respond.stream_id().as_u32());
+                if matches!(reset, Ok(Code::PROTOCOL_ERROR)) && !is_given_up {
+                    // `h2` ended it, because its body breaks the rules: whoever reads the body finds that, and has it recorded.
+                    answering.await;
+                } else {
+                    open.0.abandoned.fetch_add(1, Ordering::AcqRel);
+                }
+                return;
+            }
         }
     };
     open.0.answered.fetch_add(1, Ordering::AcqRel);
@@ -248,6 +259,24 @@ async fn exchange(
     if !is_over {
         tell(body, &mut stream, idle, &open.0).await;
     }
+}
+
+/// Whether the client waits to be asked for its body (RFC 9110 §10.1.1).
+fn expects_word(head: &HeaderMap) -> bool {
+    head.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+async fn told(goes_on: &Option<Arc<Notify>>) {
+    match goes_on {
+        Some(goes_on) => goes_on.notified().await,
+        None => pending().await,
+    }
+}
+
+fn go_on() -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::CONTINUE;
+    response
 }
 
 async fn answer(corridor: Arc<Corridor>, door: Arc<Door>, request: Request<Upload>) -> Response<ReplyBody> {

@@ -80,6 +80,8 @@ pub struct Asked {
     pub target: Uri,
     /// As received.
     pub version: Version,
+    /// The client can read trailers of the answer, over HTTP/2.
+    pub reads_trailers: bool,
     /// Content codings as one text.
     pub content_encoding: Option<String>,
 }
@@ -118,7 +120,8 @@ pub fn read(
     let target = target.map_err(|_| Malformed::Target)?;
     let content_encoding = text(&kept, &header::CONTENT_ENCODING)?;
     let (method, version) = (parts.method.clone(), parts.version);
-    Ok(Asked { destination, request, headers: kept, method, target, version, content_encoding })
+    let reads_trailers = version == Version::HTTP_2 && headers::reads_trailers(&parts.headers);
+    Ok(Asked { destination, request, headers: kept, method, target, version, reads_trailers, content_encoding })
 }
 
 /// Reads the target of a CONNECT: `host:port`, no body (RFC 9110 §9.3.6).

@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::Notify;
 
 use super::counted::Turns;
 use super::reply::{ReplyBody, ReplyFault};
 use crate::upstream::streams::StreamBody;
 
-/// The body of a request. hyper asks the client to go on (100) when it is first read.
+/// The body of a request. The client is asked to go on (100) when it is first read: by hyper, or by whoever is told.
 #[derive(Debug)]
 pub struct Upload {
     coming: Coming,
@@ -22,6 +23,8 @@ pub struct Upload {
     ended: bool,
     /// Streams have no turns.
     turns: Option<Arc<Turns>>,
+    /// Told when the body is first read.
+    wanted: Option<Arc<Notify>>,
 }
 
 #[derive(Debug)]
@@ -58,12 +61,14 @@ impl Upload {
     /// The body of a request that was just received on the connection with these turns.
     pub fn begin(incoming: Incoming, turns: Arc<Turns>) -> Upload {
         turns.request(!incoming.is_end_stream());
-        Upload { coming: Coming::Http1(incoming), ended: false, turns: Some(turns) }
+        Upload { coming: Coming::Http1(incoming), ended: false, turns: Some(turns), wanted: None }
     }
 
-    /// The body of a request that came over a stream of its own, behind a head with these fields.
-    pub fn of_stream(incoming: h2::RecvStream, head: &HeaderMap) -> Upload {
-        Upload { coming: Coming::Http2(StreamBody::new(incoming, head)), ended: false, turns: None }
+    /// The body of a request that came over a stream of its own, behind a head with these fields. `wanted` is told when it is
+    /// first read.
+    pub fn of_stream(incoming: h2::RecvStream, head: &HeaderMap, wanted: Arc<Notify>) -> Upload {
+        let coming = Coming::Http2(StreamBody::new(incoming, head));
+        Upload { coming, ended: false, turns: None, wanted: Some(wanted) }
     }
 }
 
@@ -75,6 +80,9 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        if let Some(wanted) = self.wanted.take() {
+            wanted.notify_one();
+        }
         let frame = match &mut self.coming {
             Coming::Http1(incoming) => {
                 ready!(Pin::new(incoming).poll_frame(context)).map(|frame| frame.map_err(UploadFault::Http1))

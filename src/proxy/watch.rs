@@ -2,7 +2,7 @@
 //!
 //! The answer's body is polled only while the client takes it, and the connection to the recipient goes on sending the
 //! request meanwhile. So a task of its own watches: over orders and validity (DESIGN §5 "Clock"), over silence, over the
-//! longest time, over the proxy's own end. It writes the outcome and closes the connection.
+//! longest time, over the proxy's own end. It writes the outcome and cuts the way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::Limits;
 use super::guard::Guard;
 use super::progress::Progress;
 use crate::policy::End;
+use crate::upstream::Cutter;
 
 /// How many times in its length a silence is looked at.
 const LOOKS: u32 = 8;
@@ -27,8 +28,8 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Takes charge of the outcome. `connection` is what drives the connection to the recipient.
-    pub fn begin(guard: Guard, progress: Arc<Progress>, connection: AbortHandle, limits: &Limits) -> Watched {
+    /// Takes charge of the outcome. `way` is that to the recipient.
+    pub fn begin(guard: Guard, progress: Arc<Progress>, way: Cutter, limits: &Limits) -> Watched {
         let (cut, idle) = (guard.cut(), limits.idle);
         let guard = Arc::new(Mutex::new(guard));
         let (watched, moving) = (guard.clone(), progress.clone());
@@ -38,7 +39,7 @@ impl Watched {
                 () = stands_still(|| moving.moved(), idle) => End::Timeout,
             };
             lock(&watched).close(end);
-            connection.abort();
+            way.cut();
         });
         Watched { guard, progress, most: limits.largest_answer, task: task.abort_handle() }
     }

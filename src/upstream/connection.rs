@@ -1,20 +1,24 @@
-//! One connection to a recipient, sending one request at a time.
+//! The way of one exchange to its recipient: a connection of HTTP/1.1, sending one request at a time, or a place on one of
+//! HTTP/2 (`shared`).
 //!
-//! The connection owns the task that drives it: dropping the connection aborts the task and closes the socket, so an
-//! exchange that is cut or forgotten leaves nothing running. A connection is kept for later only by
-//! [`Connection::release`], after its answer was read to the end.
+//! A connection of HTTP/1.1 owns the task that drives it: dropping it aborts the task and closes the socket, so an
+//! exchange that is cut or forgotten leaves nothing running. It is kept for later only by [`Connection::release`], after
+//! its answer was read to the end. Of HTTP/2 the stream is reset instead, and the connection is the pool's.
 
 use std::net::SocketAddr;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::UpstreamBody;
+use super::answer::AnswerBody;
 use super::dialer::{DialFault, Dialer};
 use super::pool::{Pool, Standing};
+use super::shared::Seat;
 use crate::audit::Recorded;
 use crate::policy::ConnectionFacts;
 
@@ -30,9 +34,45 @@ pub struct Connection {
 
 /// What makes a connection, whether in use or idle.
 pub(super) struct Parts {
-    pub(super) sender: SendRequest<UpstreamBody>,
-    pub(super) task: Task,
+    pub(super) wire: Wire,
     pub(super) facts: ConnectionFacts,
+}
+
+/// What requests go over.
+pub(super) enum Wire {
+    /// HTTP/1.1.
+    Own { sender: SendRequest<UpstreamBody>, task: Task },
+    /// HTTP/2.
+    Shared(Seat),
+}
+
+impl Parts {
+    /// Whether a connection of HTTP/1.1 can serve another exchange now.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.wire {
+            Wire::Own { sender, .. } => sender.is_ready(),
+            Wire::Shared(_) => false,
+        }
+    }
+}
+
+/// Ends an exchange's way to its recipient, at once.
+#[derive(Clone, Debug)]
+pub enum Cutter {
+    /// Closes the connection.
+    Connection(AbortHandle),
+    /// Resets the stream.
+    Stream(Arc<Notify>),
+}
+
+impl Cutter {
+    /// Cuts. What follows over the connection or stream fails.
+    pub fn cut(&self) {
+        match self {
+            Cutter::Connection(task) => task.abort(),
+            Cutter::Stream(cut) => cut.notify_one(),
+        }
+    }
 }
 
 /// The task that drives a connection; aborted when dropped.
@@ -41,6 +81,12 @@ pub(super) struct Task(JoinHandle<()>);
 impl From<JoinHandle<()>> for Task {
     fn from(handle: JoinHandle<()>) -> Task {
         Task(handle)
+    }
+}
+
+impl Task {
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
     }
 }
 
@@ -61,7 +107,7 @@ pub enum SendFault {
     OtherIdentity(SocketAddr),
     /// The connection failed; bytes may have left, so the request is never sent again.
     #[error("the connection failed while sending the request or waiting for its answer")]
-    Failed(#[source] hyper::Error),
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer's framing can be read in two ways.
     #[error("the answer's framing is ambiguous: {0}")]
     Framing(&'static str),
@@ -90,9 +136,19 @@ impl Connection {
         &self.parts.facts
     }
 
-    /// What drives the connection as it is now; aborting it closes the connection.
-    pub fn driver(&self) -> AbortHandle {
-        self.parts.task.0.abort_handle()
+    /// What cuts the way as it is now.
+    pub fn cutter(&self) -> Cutter {
+        match &self.parts.wire {
+            Wire::Own { task, .. } => Cutter::Connection(task.0.abort_handle()),
+            Wire::Shared(seat) => Cutter::Stream(seat.cut().clone()),
+        }
+    }
+
+    /// Closes a connection that is not what it should be, or leaves it: no other exchange joins it.
+    pub fn retire(self) {
+        if let Wire::Shared(seat) = &self.parts.wire {
+            seat.retire();
+        }
     }
 
     /// Sends a request and waits for the head of its answer. The proof of its record must be in hand.
@@ -105,7 +161,7 @@ impl Connection {
         _recorded: &Recorded,
         request: Request<UpstreamBody>,
         accepts: impl Fn(&ConnectionFacts) -> bool,
-    ) -> Result<Response<Incoming>, SendFault> {
+    ) -> Result<Response<AnswerBody>, SendFault> {
         self.reusable &= !authenticates_connection(request.headers());
         let unsent = match self.try_send(request).await? {
             Outcome::Answered(response) => return self.checked(response),
@@ -126,31 +182,39 @@ impl Connection {
     /// for that is closed.
     pub fn release(self) {
         let Connection { parts, standing, dialer, reusable } = self;
-        if !reusable || parts.sender.is_closed() {
+        let Parts { wire: Wire::Own { mut sender, task }, facts } = parts else { return };
+        if !reusable || sender.is_closed() {
             return;
         }
-        if parts.sender.is_ready() {
+        if sender.is_ready() {
+            let parts = Parts { wire: Wire::Own { sender, task }, facts };
             return Pool::park(dialer.pool(), standing, parts);
         }
         // The driving task has still to see that the body ended: it needs a turn, and gets one.
         tokio::spawn(async move {
-            let mut parts = parts;
-            let ready = tokio::time::timeout(SETTLE_TIME, parts.sender.ready()).await;
+            let ready = tokio::time::timeout(SETTLE_TIME, sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) {
+                let parts = Parts { wire: Wire::Own { sender, task }, facts };
                 Pool::park(dialer.pool(), standing, parts);
             }
         });
     }
 
-    async fn try_send(&mut self, request: Request<UpstreamBody>) -> Result<Outcome, SendFault> {
-        match self.parts.sender.try_send_request(request).await {
-            Ok(response) => Ok(Outcome::Answered(response)),
+    async fn try_send(&mut self, mut request: Request<UpstreamBody>) -> Result<Outcome, SendFault> {
+        let sender = match &mut self.parts.wire {
+            Wire::Own { sender, .. } => sender,
+            Wire::Shared(seat) => return seat.try_send(request).await,
+        };
+        // Of one connection only; trailers are relayed from one stream to another.
+        request.headers_mut().remove(TE);
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(Outcome::Answered(response.map(AnswerBody::Http1))),
             // hyper gives the request back only if it had not begun to write it.
             Err(mut error) => match error.take_message() {
                 Some(request) => Ok(Outcome::Unsent(Box::new(request))),
                 None => {
                     self.reusable = false;
-                    Err(SendFault::Failed(error.into_error()))
+                    Err(SendFault::Failed(error.into_error().into()))
                 }
             },
         }
@@ -158,20 +222,23 @@ impl Connection {
 
     async fn reopen(&mut self, accepts: impl Fn(&ConnectionFacts) -> bool) -> Result<(), SendFault> {
         let address = self.parts.facts.address;
-        let parts = self.dialer.dial(self.standing.destination(), &[address]).await.map_err(SendFault::Reopen)?;
+        let parts = self.dialer.dial(&self.standing, &[address]).await.map_err(SendFault::Reopen)?;
         // What address and country were found for a name stays as it was judged; only the handshake is new.
         let shown = parts.facts;
         let (tls, certificate_ends) = (shown.tls, shown.certificate_ends);
         let facts = ConnectionFacts { tls, certificate_ends, ..self.parts.facts.clone() };
         if !accepts(&facts) {
+            if let Wire::Shared(seat) = &parts.wire {
+                seat.retire();
+            }
             return Err(SendFault::OtherIdentity(address));
         }
-        self.parts = Parts { sender: parts.sender, task: parts.task, facts };
+        self.parts = Parts { wire: parts.wire, facts };
         Ok(())
     }
 
     /// Refuses what two readers could frame in two ways (RFC 9112 §6.1, §6.3; hyper's client lets both pass).
-    fn checked(&mut self, mut response: Response<Incoming>) -> Result<Response<Incoming>, SendFault> {
+    fn checked(&mut self, mut response: Response<AnswerBody>) -> Result<Response<AnswerBody>, SendFault> {
         let fault = if response.status().is_informational() {
             Some(SendFault::UnaskedSwitch(response.status()))
         } else {
@@ -179,7 +246,7 @@ impl Connection {
         };
         let Some(fault) = fault else { return Ok(response) };
         self.reusable = false;
-        self.parts.task.0.abort();
+        self.cutter().cut();
         Err(fault)
     }
 }
@@ -193,8 +260,9 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-enum Outcome {
-    Answered(Response<Incoming>),
+/// What came of an attempt to send.
+pub(super) enum Outcome {
+    Answered(Response<AnswerBody>),
     Unsent(Box<Request<UpstreamBody>>),
 }
 
@@ -202,7 +270,7 @@ enum Outcome {
 const SETTLE_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// NTLM and Negotiate authenticate a connection instead of a request: whoever used it next would be taken for this user.
-fn authenticates_connection(headers: &HeaderMap) -> bool {
+pub fn authenticates_connection(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().any(|value| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
         [&b"ntlm"[..], b"negotiate"].iter().any(|name| scheme.eq_ignore_ascii_case(name))

@@ -1,6 +1,7 @@
 //! Opens connections to the addresses of a [`Pinned`], and to nothing else.
 //!
-//! Opening sends a TCP and a TLS handshake and not a byte of the exchange (DESIGN §2). Whether the identity that was
+//! Opening sends a TCP and a TLS handshake and, where HTTP/2 was agreed on, its preface and settings, which are always the
+//! same; not a byte of the exchange (DESIGN §2). Whether the identity that was
 //! found is the right one is judged in `policy/` from the [`ConnectionFacts`].
 
 use std::io;
@@ -14,17 +15,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Parts};
+use super::connection::{Connection, Parts, Wire};
 use super::pool::{MAX_IDLE, Pool, Standing};
+use super::shared::Shared;
 use crate::descriptors::{self, Descriptors};
 use crate::destination::{Destination, Scheme};
 use crate::metrics::{Metrics, Side};
 use crate::policy::{ConnectionFacts, Pinned};
 use crate::register::Id;
-use crate::tls::{TlsFault, Trust, certificate_ends};
+use crate::tls::trust::spoken;
+use crate::tls::{HttpVersion, TlsFault, Trust, certificate_ends};
 
 /// Most bytes of an answer's head.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 /// How long the parts of a connection's opening may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +88,7 @@ pub enum DialFault {
         address: SocketAddr,
         /// Why.
         #[source]
-        source: hyper::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -127,14 +130,25 @@ impl Dialer {
         Dialer { metrics: Some(metrics), ..self }
     }
 
-    /// A connection that speaks HTTP/1.1 to the destination of `pinned`: an idle one, if it is what a new one would be.
-    ///
-    /// Nothing of an exchange is sent. Dropping the connection closes it.
+    /// [`Dialer::open_up_to`] HTTP/1.1.
     pub async fn open(&self, pinned: &Pinned) -> Result<(Connection, ConnectionFacts), DialFault> {
-        let standing = Standing::of(pinned);
+        self.open_up_to(HttpVersion::V1, pinned).await
+    }
+
+    /// A connection that speaks HTTP to the destination of `pinned`, no newer than `newest`: an idle one or a place on one
+    /// that is shared, if it is what a new one would be.
+    ///
+    /// Nothing of an exchange is sent. Dropping the connection closes it, or leaves its place.
+    pub async fn open_up_to(
+        &self,
+        newest: HttpVersion,
+        pinned: &Pinned,
+    ) -> Result<(Connection, ConnectionFacts), DialFault> {
+        let standing = Standing::of(pinned, newest);
         let parts = match self.pool.take(&standing, pinned.addresses()) {
             Some(parts) => parts,
-            None => self.dial(pinned.destination(), pinned.addresses()).await?,
+            None if newest == HttpVersion::V1 => self.dial(&standing, pinned.addresses()).await?,
+            None => self.dial_once(&standing, pinned.addresses()).await?,
         };
         let facts = parts.facts.clone();
         Ok((Connection::new(parts, standing, self.clone()), facts))
@@ -164,9 +178,24 @@ impl Dialer {
         &self.pool
     }
 
-    /// Opens a connection to addresses that a [`Pinned`] was made of: only [`Dialer::open`] and a [`Connection`] that it
-    /// opened before call this.
-    pub(super) async fn dial(&self, destination: &Destination, addresses: &[SocketAddr]) -> Result<Parts, DialFault> {
+    /// Dials where nobody else does for the same; else waits for what they find, because it may be shared.
+    async fn dial_once(&self, standing: &Standing, addresses: &[SocketAddr]) -> Result<Parts, DialFault> {
+        let mut waiting = match self.pool.lead(standing) {
+            Ok(_leading) => return self.dial(standing, addresses).await,
+            Err(waiting) => waiting,
+        };
+        // It ends when whoever leads is done or gone.
+        let _ = waiting.changed().await;
+        match self.pool.take(standing, addresses) {
+            Some(parts) => Ok(parts),
+            None => self.dial(standing, addresses).await,
+        }
+    }
+
+    /// Opens a connection to addresses that a [`Pinned`] was made of: only [`Dialer::open_up_to`] and a [`Connection`] that
+    /// it opened before call this.
+    pub(super) async fn dial(&self, standing: &Standing, addresses: &[SocketAddr]) -> Result<Parts, DialFault> {
+        let destination = standing.destination();
         if destination.scheme == Scheme::Tcp {
             return Err(DialFault::NotHttp(destination.clone()));
         }
@@ -176,16 +205,32 @@ impl Dialer {
             return parts(stream, facts).await;
         }
         let _timed = self.metrics.as_ref().map(|metrics| metrics.shaking_hands(Side::Recipient));
-        let handshake = self.trust.connect(&destination.host, stream);
+        let handshake = self.trust.connect_up_to(standing.newest(), &destination.host, stream);
         match timeout(self.times.handshake, handshake).await {
             Err(_) => Err(DialFault::TlsTimeout { address, after: self.times.handshake }),
             Ok(Err(fault)) => Err(DialFault::Tls { address, fault }),
             Ok(Ok((stream, tls))) => {
                 let certificate_ends = certificate_ends(&stream);
                 let facts = ConnectionFacts { address, tls: Some(tls), country: None, certificate_ends };
-                parts(stream, facts).await
+                match spoken(&stream) {
+                    HttpVersion::V1 => parts(stream, facts).await,
+                    HttpVersion::V2 => self.shared(standing, stream, facts).await,
+                }
             }
         }
+    }
+
+    /// A place on a new connection of HTTP/2, which others with the same standing find from now on.
+    async fn shared<S>(&self, standing: &Standing, stream: S, facts: ConnectionFacts) -> Result<Parts, DialFault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let address = facts.address;
+        let failed = |source: h2::Error| DialFault::Http { address, source: source.into() };
+        let shared = Shared::begin(stream, facts.clone()).await.map_err(failed)?;
+        let seat = shared.seat().ok_or_else(|| failed(h2::Reason::REFUSED_STREAM.into()))?;
+        Pool::share(&self.pool, standing.clone(), shared);
+        Ok(Parts { wire: Wire::Shared(seat), facts })
     }
 
     /// Tries the addresses one after another. Only a failed TCP connection leads to the next: whoever accepts one and
@@ -223,11 +268,11 @@ where
 {
     let address = facts.address;
     let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = handshake.map_err(|source| DialFault::Http { address, source })?;
+    let (sender, connection) = handshake.map_err(|source| DialFault::Http { address, source: source.into() })?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%address, %error, "a connection to a recipient ended with an error");
         }
     });
-    Ok(Parts { sender, task: task.into(), facts })
+    Ok(Parts { wire: Wire::Own { sender, task: task.into() }, facts })
 }

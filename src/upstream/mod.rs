@@ -4,6 +4,7 @@
 //! - [`dialer`]: takes only a [`Pinned`](crate::policy::Pinned) and dials only its addresses.
 //! - [`connection`]: sends one request at a time, and only with a [`Recorded`](crate::audit::Recorded) in hand.
 //! - [`look`]: looks at a destination without an exchange, for `tasrih probe`.
+//! - `shared`: a connection of HTTP/2, which exchanges of one source share. [`answer`]: what comes back over either.
 //! - [`streams`]: bodies over streams of HTTP/2, which the client's side uses too.
 //! - [`pool`]: keeps idle connections for exchanges that would open just the same one.
 //!
@@ -12,14 +13,17 @@
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
+pub mod answer;
 pub mod connection;
 pub mod dialer;
 pub mod look;
 pub mod pool;
 pub mod resolver;
+mod shared;
 pub mod streams;
 
-pub use connection::{Connection, SendFault};
+pub use answer::AnswerBody;
+pub use connection::{Connection, Cutter, SendFault};
 pub use dialer::{DialFault, DialTimes, Dialer};
 pub use resolver::{Resolve, ResolveFault, StaticHosts, SystemResolver};
 

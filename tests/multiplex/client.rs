@@ -147,6 +147,24 @@ async fn crumbs_are_joined_and_trailers_end_here() {
     assert_eq!(received.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=b; c=d"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_to_be_asked_for_its_body_is_asked_once_its_head_is_admitted() {
+    let house = house().await;
+    let client = Streams::open(&house, UPLOADER, HOST).await;
+    let head = |path| {
+        let mut head = Request::from_parts(frame_to(&house, HOST, path).into_parts().0, ());
+        head.headers_mut().insert("expect", "100-continue".parse().expect("a value"));
+        head
+    };
+    let (mut answer, mut stream) = client.begin(head("/cctv/cam1"), false).await;
+    let asked = std::future::poll_fn(|context| answer.poll_informational(context)).await;
+    assert_eq!(asked.expect("a word").expect("a head").status(), 100);
+    upload(&mut stream, Bytes::from_static(FRAME), true).await.expect("room");
+    assert_eq!(whole(answer).await.expect("an answer").status, 200);
+    let (answer, _stream) = client.begin(head("/other"), false).await;
+    assert_eq!(whole(answer).await.expect("an answer").status, 403, "refused without its body");
+}
+
 /// What stands on record whatever the request came over.
 fn comparable(mut record: Value) -> Value {
     let own =

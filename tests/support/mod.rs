@@ -5,6 +5,7 @@
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
 pub mod flaky;
+pub mod multiplexed;
 pub mod ocsf;
 pub mod stand;
 pub mod streams;
