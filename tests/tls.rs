@@ -8,13 +8,17 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use tasrih::destination::Host;
 use tasrih::policy::{TlsFacts, TlsVersion};
 use tasrih::tls::client_hello::{self, Replayed};
 use tasrih::tls::issue::{self, DAY, Validity};
 use tasrih::tls::recipient::{Issuing, Versions};
 use tasrih::tls::wire::{self, ServerFirst};
-use tasrih::tls::{ACCESS_DENIED, AcceptFault, Authority, AuthorityFault, CertificateFault, Root, TlsFault, Trust};
+use tasrih::tls::{
+    ACCESS_DENIED, AcceptFault, Authority, AuthorityFault, CertificateFault, HttpVersion, Root, TlsFault, Trust,
+    authority, trust,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -167,6 +171,36 @@ async fn a_client_is_answered_with_the_leaf_of_the_host_it_connected_to() {
         assert_eq!(hello.alpn, ["http/1.1"]);
         assert!(!hello.encrypted);
     }
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_on_both_legs_whatever_is_spoken_inside() {
+    let proxy = Authority::generate().expect("an authority");
+    let client_trust = trusting(proxy.certificate_pem());
+    let meant = host("a.example");
+    let versions = [HttpVersion::V2, HttpVersion::V2, HttpVersion::V1, HttpVersion::V2];
+    for (round, version) in versions.into_iter().enumerate() {
+        let (near, far) = pipe();
+        let shaken = tokio::join!(
+            client_trust.connect_up_to(version, &meant, near),
+            proxy.accept_up_to(HttpVersion::V2, far, &meant)
+        );
+        let ((mut client, facts), (mut server, _)) = (shaken.0.expect("a handshake"), shaken.1.expect("a handshake"));
+        assert_eq!((trust::spoken(&client), authority::spoken(&server)), (version, version));
+        assert!(facts.spki_sha256.is_some(), "what was verified when the session began");
+        let expected = if round == 0 { HandshakeKind::Full } else { HandshakeKind::Resumed };
+        let kinds = (client.get_ref().1.handshake_kind(), server.get_ref().1.handshake_kind());
+        assert_eq!(kinds, (Some(expected), Some(expected)), "round {round}");
+        // Tickets come behind the handshake.
+        server.write_all(b"!").await.expect("taken");
+        server.flush().await.expect("taken");
+        assert_eq!(client.read_u8().await.expect("a byte"), b'!');
+    }
+    // The near miss: a session is one with its host.
+    let (near, far) = pipe();
+    let other = host("b.example");
+    let (client, _) = tokio::join!(client_trust.connect(&other, near), proxy.accept(far, &other));
+    assert_eq!(client.expect("a handshake").0.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
 }
 
 #[tokio::test]
