@@ -150,7 +150,10 @@ impl Docket {
                 Ok((entries, noted)) => Ok(Docket { file, entries, noted }),
                 Err((line, what)) => Err(DocketFault::Damaged { file, line, what }),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Docket { file, entries: Vec::new(), noted: 0 }),
+            // Where the state folder is none, no orders are either; who needs the folder says what is wrong with it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Docket { file, entries: Vec::new(), noted: 0 })
+            }
             Err(error) => Err(DocketFault::Io { file, error }),
         }
     }
