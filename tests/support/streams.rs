@@ -63,6 +63,12 @@ impl Streams {
         sender.send_request(head, is_whole).expect("a request")
     }
 
+    /// Begins a request whose body is still to come; `None` where the connection ended.
+    pub async fn try_begin(&self, request: Request<Bytes>) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+        let mut sender = self.sender.clone().ready().await.ok()?;
+        sender.send_request(request.map(|_| ()), false).ok()
+    }
+
     /// Sends a request with its whole body.
     pub async fn try_send(&self, request: Request<Bytes>) -> Result<Answer, h2::Error> {
         let (mut head, body) = request.into_parts();
