@@ -17,9 +17,9 @@ use super::frames::PREFACE;
 
 /// Bytes that are read over after a reply to a request whose body was not read. Closing with such bytes unread makes the
 /// kernel send a reset, which may reach the client before it has read why it was refused (RFC 9112 §9.6).
-const LINGER_BYTES: u64 = 4 << 20;
+pub(super) const LINGER_BYTES: u64 = 4 << 20;
 /// How long they are read over at most; the client's place is taken meanwhile.
-const LINGER_TIME: Duration = Duration::from_secs(3);
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(3);
 /// Bytes that are read over at once.
 const LINGER_BUFFER: usize = 8 * 1024;
 

@@ -5,7 +5,7 @@
 //! send unread ([`CONNECTION_WINDOW`]). What keeps a client from having more than its share is bounded here, too: streams
 //! at once, heads, resets, silence.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,10 +16,11 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::counted::{LINGER_BYTES, LINGER_TIME};
 use super::error::Malformed;
 use super::frames::{Followed, Frames};
 use super::guard::Guard;
@@ -27,7 +28,7 @@ use super::opening::Stream;
 use super::reply::ReplyBody;
 use super::request::Door;
 use super::server::{self, Fate, Unparsed};
-use super::upload::Upload;
+use super::upload::{Told, Upload};
 use super::{Corridor, Limits, StopSignal, stopped};
 use crate::upstream::streams::{
     CONNECTION_WINDOW, FAULTS, FRAME_BUDGET, REMEMBERED, SEND_BUFFER, STREAM_WINDOW, STREAMS, pump,
@@ -225,15 +226,15 @@ async fn exchange(
     open: OpenStream,
 ) {
     let (parts, incoming) = request.into_parts();
-    let mut goes_on = expects_word(&parts.headers).then(Arc::<Notify>::default);
-    let upload = Upload::of_stream(incoming, &parts.headers, goes_on.clone().unwrap_or_default());
+    let (mut expects, learnt) = (expects_word(&parts.headers), Arc::<Told>::default());
+    let upload = Upload::of_stream(incoming, &parts.headers, learnt.clone());
     let idle = corridor.limits.idle;
     let mut answering = Box::pin(answer(corridor, door, Request::from_parts(parts, upload)));
     let response = loop {
         tokio::select! {
             response = &mut answering => break response,
-            () = told(&goes_on) => {
-                goes_on = None;
+            () = learnt.wanted(), if expects => {
+                expects = false;
                 open.0.told.fetch_add(1, Ordering::AcqRel);
                 // A client that is gone is noticed below.
                 let _ = respond.send_informational(go_on());
@@ -259,6 +260,7 @@ async fn exchange(
     if !is_over {
         tell(body, &mut stream, idle, &open.0).await;
     }
+    read_over(&learnt).await;
 }
 
 /// Whether the client waits to be asked for its body (RFC 9110 §10.1.1).
@@ -266,11 +268,18 @@ fn expects_word(head: &HeaderMap) -> bool {
     head.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-async fn told(goes_on: &Option<Arc<Notify>>) {
-    match goes_on {
-        Some(goes_on) => goes_on.notified().await,
-        None => pending().await,
-    }
+/// Reads over what still comes of a body that was given up, within the bounds of HTTP/1.1. There are clients that miss an
+/// answer whose stream is reset while they still send (curl 7.88).
+async fn read_over(learnt: &Told) {
+    let Some(mut body) = learnt.unread() else { return };
+    let reading = async {
+        let mut over = 0;
+        while over < LINGER_BYTES {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            over += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+    };
+    let _ = timeout(LINGER_TIME, reading).await;
 }
 
 fn go_on() -> Response<()> {
@@ -299,7 +308,7 @@ fn split(response: Response<ReplyBody>) -> (ReplyBody, Response<()>) {
 }
 
 async fn tell(body: ReplyBody, stream: &mut SendStream<Bytes>, idle: Duration, tally: &Tally) {
-    let body = http_body_util::BodyExt::map_frame(body, |frame| {
+    let body = body.map_frame(|frame| {
         if frame.is_trailers() {
             tally.told.fetch_add(1, Ordering::AcqRel);
         }

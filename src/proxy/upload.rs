@@ -3,7 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -23,14 +23,39 @@ pub struct Upload {
     ended: bool,
     /// Streams have no turns.
     turns: Option<Arc<Turns>>,
-    /// Told when the body is first read.
-    wanted: Option<Arc<Notify>>,
+    /// What the task of the stream learns of the body.
+    told: Option<Arc<Told>>,
+    is_read: bool,
+}
+
+/// What the task of a stream learns of its request's body, which goes down the corridor.
+#[derive(Debug, Default)]
+pub struct Told {
+    wanted: Notify,
+    unread: Mutex<Option<StreamBody>>,
+}
+
+impl Told {
+    /// Ends when the body is first read.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// What was given up before its end.
+    pub fn unread(&self) -> Option<StreamBody> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<StreamBody>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
 enum Coming {
     Http1(Incoming),
     Http2(StreamBody),
+    Over,
 }
 
 /// How a body broke off.
@@ -61,14 +86,13 @@ impl Upload {
     /// The body of a request that was just received on the connection with these turns.
     pub fn begin(incoming: Incoming, turns: Arc<Turns>) -> Upload {
         turns.request(!incoming.is_end_stream());
-        Upload { coming: Coming::Http1(incoming), ended: false, turns: Some(turns), wanted: None }
+        Upload { coming: Coming::Http1(incoming), ended: false, turns: Some(turns), told: None, is_read: false }
     }
 
-    /// The body of a request that came over a stream of its own, behind a head with these fields. `wanted` is told when it is
-    /// first read.
-    pub fn of_stream(incoming: h2::RecvStream, head: &HeaderMap, wanted: Arc<Notify>) -> Upload {
+    /// The body of a request that came over a stream of its own, behind a head with these fields. `told` learns of it.
+    pub fn of_stream(incoming: h2::RecvStream, head: &HeaderMap, told: Arc<Told>) -> Upload {
         let coming = Coming::Http2(StreamBody::new(incoming, head));
-        Upload { coming, ended: false, turns: None, wanted: Some(wanted) }
+        Upload { coming, ended: false, turns: None, told: Some(told), is_read: false }
     }
 }
 
@@ -80,8 +104,10 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        if let Some(wanted) = self.wanted.take() {
-            wanted.notify_one();
+        if !std::mem::replace(&mut self.is_read, true)
+            && let Some(told) = &self.told
+        {
+            told.wanted.notify_one();
         }
         let frame = match &mut self.coming {
             Coming::Http1(incoming) => {
@@ -90,6 +116,7 @@ impl Body for Upload {
             Coming::Http2(stream) => {
                 ready!(Pin::new(stream).poll_frame(context)).map(|frame| frame.map_err(UploadFault::Http2))
             }
+            Coming::Over => None,
         };
         self.ended |= frame.is_none();
         Poll::Ready(frame)
@@ -99,6 +126,7 @@ impl Body for Upload {
         match &self.coming {
             Coming::Http1(incoming) => incoming.is_end_stream(),
             Coming::Http2(stream) => stream.is_end_stream(),
+            Coming::Over => true,
         }
     }
 
@@ -106,6 +134,7 @@ impl Body for Upload {
         match &self.coming {
             Coming::Http1(incoming) => incoming.size_hint(),
             Coming::Http2(stream) => stream.size_hint(),
+            Coming::Over => SizeHint::with_exact(0),
         }
     }
 }
@@ -115,6 +144,11 @@ impl Drop for Upload {
         let is_whole = self.ended || self.is_end_stream();
         if let Some(turns) = &self.turns {
             turns.body_over(is_whole);
+        }
+        if let Some(told) = self.told.as_ref().filter(|_| !is_whole)
+            && let Coming::Http2(body) = std::mem::replace(&mut self.coming, Coming::Over)
+        {
+            *told.lock() = Some(body);
         }
     }
 }
