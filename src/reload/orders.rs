@@ -9,42 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
-use serde_json::{Value, json};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::audit::{Audit, RecordUnavailable};
-use crate::docket::{Act, Docket, DocketFault, Entry, Means, Suspension, Way};
+use crate::docket::{Act, Docket, DocketFault, Entry, Means};
 use crate::proxy::Corridor;
 use crate::proxy::error::told;
-use crate::record::{Asker, Lifecycle, Ordered, Origin};
-use crate::register::fault::{Problem, meant};
+use crate::record::{Lifecycle, Ordered, Origin};
+use crate::register::fault::Problem;
 use crate::register::lint::Lint;
 use crate::register::{Order, OrderAction, Register, Version};
 
+mod asked;
+mod list;
+
+use asked::is_of;
+pub use asked::{Wanted, judge};
+pub use list::list;
+
 /// How long a suspension waits for its record before it is in force; then it is in force first.
 const PATIENCE: Duration = Duration::from_millis(300);
-
-/// What somebody asks for.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Who ordered it.
-    pub authority: String,
-    /// What the authority calls it.
-    pub reference: String,
-    /// Its day.
-    pub date: Option<Date>,
-    /// What is to be remembered with it.
-    pub note: Option<String>,
-    /// What it does.
-    pub act: Act,
-    /// Whether a scope that names nothing declared is meant.
-    pub even_if_unknown: bool,
-    /// Who asks.
-    pub by: Asker,
-}
 
 /// An order that is taken.
 #[derive(Debug)]
@@ -69,101 +55,6 @@ pub enum OrderFault {
     LiftUnkept(#[source] DocketFault),
     #[error("the order stays in force: its lift cannot be recorded")]
     LiftUnrecorded(#[source] RecordUnavailable),
-}
-
-/// Whether an order is to be taken: true where it is new, false where exactly that was done before. Without a register
-/// nobody says whether its scope names something.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn judge(docket: &Docket, register: Option<&Register>, wanted: &Wanted) -> Result<bool, Problem> {
-    let Wanted { authority, reference, .. } = wanted;
-    if authority.trim().is_empty() || reference.trim().is_empty() {
-        return Err(Problem::new("authority and reference are not empty").hint("they stand on the authority's letter"));
-    }
-    let written = register.map_or(&[][..], Register::orders_of_files);
-    match &wanted.act {
-        Act::Suspend(scope) => {
-            if let Some(known) = docket.suspensions().find(|known| is_of(known.entry, authority, reference)) {
-                return again(&known, &wanted.act);
-            }
-            not_used(docket, written, wanted)?;
-            let known = register.map_or(Ok(()), |register| register.knows(scope));
-            known.or_else(|problem| if wanted.even_if_unknown { Ok(()) } else { Err(unknown(problem)) })?;
-            Ok(true)
-        }
-        Act::Lift(lifts) => {
-            let of_name = |known: &Suspension<'_>| is_of(known.entry, authority, lifts);
-            if docket.suspensions().any(|known| of_name(&known) && known.lift.is_none()) {
-                not_used(docket, written, wanted)?;
-                return Ok(true);
-            }
-            match docket.suspensions().find(of_name).and_then(|known| known.lift) {
-                Some(lift) if lift.reference == *reference => Ok(false),
-                Some(lift) => {
-                    let message = format!("order `{lifts}` of {authority} is lifted already, by `{}`", lift.reference);
-                    Err(Problem::new(message).hint("`tasrih order list` shows what is in force"))
-                }
-                None => {
-                    let in_force = docket.suspensions().filter(|known| known.lift.is_none());
-                    let references: Vec<&str> = in_force
-                        .filter(|known| known.entry.authority == *authority)
-                        .map(|known| known.entry.reference.as_str())
-                        .collect();
-                    let hint = meant(lifts, references);
-                    let hint = hint.unwrap_or_else(|| "`tasrih order list` shows what is in force".to_owned());
-                    Err(Problem::new(format!("{authority} has no suspension `{lifts}` to lift")).hint(hint))
-                }
-            }
-        }
-    }
-}
-
-fn is_of(entry: &Entry, authority: &str, reference: &str) -> bool {
-    entry.authority == authority && entry.reference == reference
-}
-
-fn unknown(problem: Problem) -> Problem {
-    let hint = problem.hint.unwrap_or_default();
-    let hint = format!("{hint}; --even-if-unknown takes the order all the same").trim_start_matches("; ").to_owned();
-    Problem::new(format!("{}: the order would stop nothing", problem.message)).hint(hint)
-}
-
-/// The same order once more changes nothing; another one under its reference would hide one of the two.
-fn again(known: &Suspension<'_>, act: &Act) -> Result<bool, Problem> {
-    let Entry { authority, reference, at, .. } = known.entry;
-    let hint = "give it a reference of its own, such as the authority's with a number behind it";
-    match known.lift {
-        None if *act == known.entry.act => Ok(false),
-        None => {
-            let message = format!("order `{reference}` of {authority} stops {} since {at}", known.scope);
-            Err(Problem::new(message).hint(hint))
-        }
-        Some(lift) => {
-            let message = format!("order `{reference}` of {authority} was lifted by `{}`", lift.reference);
-            Err(Problem::new(message).hint(hint))
-        }
-    }
-}
-
-fn not_used(docket: &Docket, written: &[Order], wanted: &Wanted) -> Result<(), Problem> {
-    let Wanted { authority, reference, .. } = wanted;
-    let in_files = written.iter().any(|order| order.is(authority, reference));
-    if !in_files && !docket.uses(authority, reference) {
-        return Ok(());
-    }
-    let problem = Problem::new(format!("`{reference}` of {authority} is another entry already"));
-    Err(problem.hint("each order and each lift has a reference of its own"))
-}
-
-impl Wanted {
-    /// The entry of the docket, taken at this time.
-    pub fn entry(&self, at: Timestamp) -> Entry {
-        let Wanted { authority, reference, date, note, act, by, .. } = self.clone();
-        let origin = Origin { asked_by: Some(by), ..Origin::default() };
-        let way = Way { means: Means::Command, origin };
-        Entry { at, way, authority, reference, date, note, act, owed: false }
-    }
 }
 
 /// Takes an order that somebody gives.
@@ -430,45 +321,4 @@ fn event(docket: &Docket, entry: &Entry, version: &Version) -> Ordered {
         version: version.clone(),
         origin: entry.way.origin.clone(),
     }
-}
-
-/// All orders, as `tasrih order list` shows them: suspensions, oldest first, and the deadlines of the register in force,
-/// where there is one.
-pub fn list(docket: &Docket, register: Option<&Register>, now: Timestamp) -> Value {
-    let suspension = |known: Suspension<'_>| {
-        let Entry { at, way, authority, reference, date, note, .. } = known.entry;
-        let in_files = register.map(|register| {
-            register
-                .orders_of_files()
-                .iter()
-                .any(|order| order.is(authority, reference) && order.scope() == Some(known.scope))
-        });
-        let in_force = register.map_or(known.lift.is_none(), |register| {
-            let mut orders = register.orders.iter().filter(|order| order.is(authority, reference));
-            orders.any(|order| order.suspends() == Some(known.scope))
-        });
-        let by = way.origin.asked_by.as_ref();
-        json!({
-            "action": "suspend", "authority": authority, "ref": reference, "scope": known.scope.to_string(),
-            "in_force": in_force, "since": at.to_string(),
-            "means": match way.means { Means::Files => "files", Means::Command => "command" },
-            "by": by.and_then(|asker| asker.user.clone()), "by_uid": by.map(|asker| asker.uid),
-            "file": way.origin.file, "in_files": in_files,
-            "stops_nothing": register.is_some_and(|register| register.knows(known.scope).is_err()),
-            "lifted_by": known.lift.map(|lift| lift.reference.clone()),
-            "lifted": known.lift.map(|lift| lift.at.to_string()),
-            "date": date.map(|date| date.to_string()), "note": note,
-        })
-    };
-    let mut orders: Vec<Value> = docket.suspensions().map(suspension).collect();
-    let deadlines = register.map(|register| register.deadlines(now)).unwrap_or_default();
-    orders.extend(deadlines.into_iter().map(|(order, left)| {
-        let OrderAction::Comply { due, note, .. } = &order.action else { return Value::Null };
-        json!({
-            "action": "comply", "authority": order.authority, "ref": order.reference,
-            "due": due.map(|due| due.to_string()), "days_left": left,
-            "date": order.date.map(|date| date.to_string()), "note": note,
-        })
-    }));
-    json!({ "register": register.map(|register| register.version.0.clone()), "orders": orders })
 }
