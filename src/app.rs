@@ -2,6 +2,7 @@
 //!
 //! `run`, the demo and the tests all start through [`start`]; what differs between them is in [`Parts`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -26,7 +28,7 @@ use crate::descriptors::Descriptors;
 use crate::destination::AddressRules;
 use crate::docket::DocketFault;
 use crate::metrics::{Bounded, Metrics};
-use crate::policy::{self, Ledger};
+use crate::policy::{self, CandidateKind, Ledger, PastExchange};
 use crate::proxy::body::Holding;
 use crate::proxy::pace::Pace;
 use crate::proxy::sources::Sources;
@@ -34,6 +36,7 @@ use crate::proxy::spool::{Budget, Spool};
 use crate::proxy::{Corridor, Limits, accept, stopped};
 use crate::record::Origin;
 use crate::register::compile::{Compiled, Text};
+use crate::register::{Id, Register};
 use crate::reload::enter::{self, Entering, Gate};
 use crate::reload::{Files, orders};
 use crate::service::{SocketFault, Sockets};
@@ -198,7 +201,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         clock,
         storage,
     };
-    let (audit, recovery) = open_log(&settings, &options, succession.patience).await?;
+    let (audit, recovery, before) = open_log(&settings, &options, &register.register, succession.patience).await?;
     let Compiled { register, warnings } = register;
     let (docket, register) = orders::at_start(&settings.state, register, audit.clock().wall())?;
     let register = Arc::new(register);
@@ -207,15 +210,11 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
 
     let archive = Arc::new(Archive::of(&settings.state, settings.disk.reserve));
     let descriptors = descriptors_for(&settings.limits);
-    let mut ledger = Ledger::default();
-    for past in &recovery.history {
-        ledger.replay(&register, past);
-    }
     let metrics = Metrics::new();
     let users = Users::load(settings.users.as_deref(), metrics.clone())?;
     metrics.register_loaded(&register, audit.clock().wall());
     metrics.orders_not_in_files(docket.missing(&register).len() as u64);
-    metrics.remember(&recovery.history);
+    metrics.remember(&before.last);
     let (stop, shutdown) = watch::channel(false);
     let (halt, halted) = watch::channel(false);
     let corridor = Arc::new(Corridor {
@@ -223,7 +222,7 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         pseudonym: format!("tasrih-{}", settings.node),
         register: ArcSwap::from(register.clone()),
         refused: ArcSwapOption::empty(),
-        ledger: Mutex::new(ledger),
+        ledger: Mutex::new(before.ledger),
         resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
         addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
         dialer: Dialer::new(Trust::new(&roots(&settings))?, dial_times(&settings.limits)).timed_by(metrics.clone()),
@@ -339,15 +338,34 @@ impl Running {
 }
 
 /// Opens the log, after waiting as long as `patience` for a process that holds the state folder.
+/// What an earlier process let through in the last day.
+#[derive(Default)]
+struct Before {
+    ledger: Ledger,
+    /// When something last left under each transfer.
+    last: HashMap<Id, Timestamp>,
+}
+
+impl Before {
+    fn take(&mut self, register: &Register, past: PastExchange) {
+        self.ledger.replay(register, &past);
+        if past.used.kind == CandidateKind::Transfer {
+            self.last.insert(past.used.id, past.time);
+        }
+    }
+}
+
 async fn open_log(
     settings: &Settings,
     options: &audit::Options,
+    register: &Register,
     patience: Duration,
-) -> Result<(Audit, Recovery), OpenFault> {
+) -> Result<(Audit, Recovery, Before), OpenFault> {
     let until = Instant::now() + patience;
     let mut told = false;
     loop {
-        match Audit::open(&settings.state, options.clone()) {
+        let mut before = Before::default();
+        match Audit::open_and_tell(&settings.state, options.clone(), &mut |past| before.take(register, past)) {
             Err(OpenFault::Locked(folder)) if Instant::now() < until => {
                 if !told {
                     let (folder, seconds) = (folder.display(), patience.as_secs());
@@ -356,7 +374,7 @@ async fn open_log(
                 }
                 sleep(LOCK_POLL).await;
             }
-            opened => return opened,
+            opened => return opened.map(|(audit, recovery)| (audit, recovery, before)),
         }
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, DecisionClock, SystemClock};
 use crate::policy::{Decision, End, PastExchange};
+use crate::record::past::MEMORY;
 use crate::record::{DecisionRecord, Heartbeat, Lifecycle, OutcomeRecord};
 use crate::register::Version;
 use job::Job;
@@ -75,8 +76,6 @@ pub struct Recovery {
     pub interrupted: u64,
     /// The unacknowledged tail that was cut.
     pub torn: Option<Torn>,
-    /// What the limits must remember: the exchanges let through in the last day or so, oldest first.
-    pub history: Vec<PastExchange>,
 }
 
 /// Why something could not be put on record. Whoever gets it lets nothing through.
@@ -112,7 +111,23 @@ impl Audit {
     ///
     /// A start record, and one for a torn tail, is durable when this returns. Blocks: to be called before the reactor
     /// carries traffic.
+    ///
+    /// # Errors
+    /// [`OpenFault`]; nothing was changed where it is about integrity.
     pub fn open(state: &Path, options: Options) -> Result<(Audit, Recovery), OpenFault> {
+        Audit::open_and_tell(state, options, &mut |_| {})
+    }
+
+    /// [`Audit::open`], which tells what the limits must remember: each exchange that was let through in the last day or
+    /// so, in the order of the decisions, without outcome where it has none. A start that fails may have told some.
+    ///
+    /// # Errors
+    /// [`OpenFault`]; nothing was changed where it is about integrity.
+    pub fn open_and_tell(
+        state: &Path,
+        options: Options,
+        each: &mut dyn FnMut(PastExchange),
+    ) -> Result<(Audit, Recovery), OpenFault> {
         let folder = state::Folder::open(state)?;
         let key = folder.digest_key()?;
         let storage = match options.storage {
@@ -120,7 +135,8 @@ impl Audit {
             None => Arc::new(folder.segments()?),
         };
         let bounds = log::Bounds { segment: options.segment_size, reserve: options.reserve };
-        let opened = recover::open(storage, bounds)?;
+        let since = options.clock.wall().checked_sub(MEMORY).unwrap_or(Timestamp::MIN);
+        let opened = recover::open(storage, bounds, since, each)?;
         let clock = Arc::new(DecisionClock::new(options.clock, opened.recovery.last_time));
         let health = Arc::new(health::Shared::default());
         let writer = writer::Writer::new(opened.log, folder, clock.clone(), health.clone(), options.node.clone());

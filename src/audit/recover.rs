@@ -10,6 +10,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::frame::{self, Frame, Frames, HEADER, Header};
 use super::log::{Bounds, End, Log};
 use super::storage::Storage;
@@ -43,9 +45,17 @@ pub(super) struct Opened {
     pub(super) recovery: Recovery,
 }
 
-/// Verifies and opens a log; begins one where there is none.
-pub(super) fn open(storage: Arc<dyn Storage>, bounds: Bounds) -> Result<Opened, OpenFault> {
-    let scan = scan(&*storage)?;
+/// Takes each exchange of the last day or so that was let through, in the order of the decisions.
+pub(super) type Each<'e> = &'e mut dyn FnMut(PastExchange);
+
+/// Verifies and opens a log; begins one where there is none. Of exchanges decided before `since` nothing is told.
+pub(super) fn open(
+    storage: Arc<dyn Storage>,
+    bounds: Bounds,
+    since: Timestamp,
+    each: Each<'_>,
+) -> Result<Opened, OpenFault> {
+    let scan = scan(&*storage, since, each)?;
     let torn = scan.torn.as_ref().map(|torn| cut(&*storage, torn)).transpose()?;
     let log = match scan.end {
         Some(end) => Log::resume(storage, end, bounds),
@@ -53,22 +63,23 @@ pub(super) fn open(storage: Arc<dyn Storage>, bounds: Bounds) -> Result<Opened, 
     };
     let log = log.map_err(io_fault("log"))?;
     let last_time = scan.memory.history.newest();
-    let (open, history) = scan.memory.close();
-    let recovery = Recovery { last_time, interrupted: open.len() as u64, torn, history };
+    let open = scan.memory.close();
+    let recovery = Recovery { last_time, interrupted: open.len() as u64, torn };
     Ok(Opened { log, open, recovery })
 }
 
-struct Scan {
+struct Scan<'e> {
     end: Option<End>,
     torn: Option<Torn>,
-    memory: Memory,
+    memory: Memory<'e>,
 }
 
-fn scan(storage: &dyn Storage) -> Result<Scan, OpenFault> {
+fn scan<'e>(storage: &dyn Storage, since: Timestamp, each: Each<'e>) -> Result<Scan<'e>, OpenFault> {
     let mut names: Vec<String> = storage.names().map_err(io_fault("log"))?;
     names.retain(|name| frame::segment_base(name).is_some());
     names.sort();
-    let mut scan = Scan { end: None, torn: None, memory: Memory::default() };
+    let memory = Memory { history: History::default(), open: HashMap::new(), since, each };
+    let mut scan = Scan { end: None, torn: None, memory };
     for (place, name) in names.iter().enumerate() {
         let bytes = storage.read(name).map_err(io_fault(name))?;
         scan.segment(name, &bytes, place + 1 == names.len())?;
@@ -76,7 +87,7 @@ fn scan(storage: &dyn Storage) -> Result<Scan, OpenFault> {
     Ok(scan)
 }
 
-impl Scan {
+impl Scan<'_> {
     fn segment(&mut self, name: &str, bytes: &[u8], is_last: bool) -> Result<(), OpenFault> {
         let damaged = |offset, what| OpenFault::Damaged { file: name.to_owned(), offset, what };
         let (base, first) = self.end.map_or((0, 0), |end| (end.base + end.length, end.sequence));
@@ -151,17 +162,22 @@ fn io_fault(name: &str) -> impl Fn(io::Error) -> OpenFault {
     move |error| OpenFault::Io { path: path.clone(), error }
 }
 
-/// What is remembered of the records while they pass by: open decisions, and the exchanges of the last day.
-#[derive(Default)]
-struct Memory {
+/// What is remembered of the records while they pass by: open decisions, and the exchanges behind the first of them.
+struct Memory<'e> {
     history: History,
+    /// Of exchanges decided before this nothing is told.
+    since: Timestamp,
+    each: Each<'e>,
     /// Decisions without an outcome: sequence number, and the record as logged.
     open: HashMap<String, (u64, Vec<u8>)>,
 }
 
-impl Memory {
+impl Memory<'_> {
     fn take(&mut self, past: &past::Past, json: &[u8]) {
         self.history.take(past);
+        while let Some(settled) = self.history.next_settled() {
+            self.tell(settled);
+        }
         let Some(exchange) = &past.exchange else { return };
         match past.kind {
             past::Kind::Decision if past.decision != Some(Decision::Denial) => {
@@ -172,10 +188,19 @@ impl Memory {
         }
     }
 
-    /// The open decisions as logged, in their order, and the history, which has these as exchanges without outcome.
-    fn close(self) -> (Vec<Vec<u8>>, Vec<PastExchange>) {
+    fn tell(&mut self, past: PastExchange) {
+        if past.time >= self.since {
+            (self.each)(past);
+        }
+    }
+
+    /// Tells the rest, which has open decisions as exchanges without outcome; gives these as logged, in their order.
+    fn close(mut self) -> Vec<Vec<u8>> {
+        for past in self.history.exchanges() {
+            self.tell(past);
+        }
         let mut open: Vec<(u64, Vec<u8>)> = self.open.into_values().collect();
         open.sort_by_key(|(sequence, _)| *sequence);
-        (open.into_iter().map(|(_, json)| json).collect(), self.history.exchanges())
+        open.into_iter().map(|(_, json)| json).collect()
     }
 }

@@ -3,6 +3,7 @@
 //! Most of them depend on the day, so they are computed again at each scrape ([`Metrics::register_at`]). Only declared
 //! transfers have series, and not more than [`MAX_TRANSFERS`] of them.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use jiff::civil::Date;
 
 use super::series::{DEADLINES, KINDS, OTHER, SCOPES};
 use super::{Metrics, signed};
-use crate::policy::{CandidateKind, Decision, PastExchange};
+use crate::policy::Decision;
 use crate::register::diff::Counts;
 use crate::register::{Filing, FilingStatus, Id, Mode, ModeSetting, Order, OrderAction, Register, Scope, Transfer};
 
@@ -122,11 +123,10 @@ impl Metrics {
         }
     }
 
-    /// What an earlier process let through, oldest first: a restart does not end a silence.
-    pub fn remember(&self, history: &[PastExchange]) {
-        let of_transfers = history.iter().filter(|past| past.used.kind == CandidateKind::Transfer);
-        for past in of_transfers.filter(|past| self.is_named(&past.used.id)) {
-            self.0.transfer_last_exchange.with_label_values(&[past.used.id.as_str()]).set(past.time.as_second());
+    /// When an earlier process last let something through under each transfer: a restart does not end a silence.
+    pub fn remember(&self, last: &HashMap<Id, Timestamp>) {
+        for (transfer, time) in last.iter().filter(|(transfer, _)| self.is_named(transfer)) {
+            self.0.transfer_last_exchange.with_label_values(&[transfer.as_str()]).set(time.as_second());
         }
     }
 

@@ -1,7 +1,10 @@
 //! The exchanges that the limits remember, gathered while records pass by in the order of the log: what a start counts
 //! again, and what an explanation of a past decision counts up to it.
+//!
+//! They are counted in the order of their decisions, and end in any order. Whoever takes them as they settle holds no more
+//! than was under way at once, however long the log is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -14,6 +17,8 @@ pub struct History {
     newest: Option<Timestamp>,
     /// By exchange; with the sequence number of the decision.
     open: HashMap<String, (u64, Option<PastExchange>)>,
+    /// Those of them that are charged, in the order of `closed`.
+    charged: BTreeSet<(Timestamp, u64)>,
     /// By time of the decision and its sequence number.
     closed: BTreeMap<(Timestamp, u64), PastExchange>,
 }
@@ -25,11 +30,14 @@ impl History {
         let Some(exchange) = &past.exchange else { return };
         match past.kind {
             Kind::Decision if past.decision != Some(Decision::Denial) => {
-                self.open.insert(exchange.clone(), (past.sequence, past.charged()));
+                let charged = past.charged();
+                self.charged.extend(charged.as_ref().map(|charged| (charged.time, past.sequence)));
+                self.open.insert(exchange.clone(), (past.sequence, charged));
             }
             Kind::Outcome => {
-                let Some((sequence, charged)) = self.open.remove(exchange) else { return };
-                self.remember(sequence, charged.map(|charged| PastExchange { outcome: past.sent(), ..charged }));
+                let Some((sequence, Some(charged))) = self.open.remove(exchange) else { return };
+                self.charged.remove(&(charged.time, sequence));
+                self.remember(sequence, PastExchange { outcome: past.sent(), ..charged });
             }
             Kind::Decision | Kind::Lifecycle(_) => {}
         }
@@ -51,8 +59,15 @@ impl History {
         all.into_values().collect()
     }
 
-    fn remember(&mut self, sequence: u64, charged: Option<PastExchange>) {
-        self.closed.extend(charged.map(|charged| ((charged.time, sequence), charged)));
+    /// Takes out the first that has ended, if no decision before it is still open.
+    pub fn next_settled(&mut self) -> Option<PastExchange> {
+        let first = self.closed.first_entry()?;
+        let is_settled = self.charged.first().is_none_or(|open| first.key() < open);
+        is_settled.then(|| first.remove())
+    }
+
+    fn remember(&mut self, sequence: u64, charged: PastExchange) {
+        self.closed.insert((charged.time, sequence), charged);
         let Some(oldest) = self.newest.and_then(|newest| newest.checked_sub(MEMORY).ok()) else { return };
         while self.closed.first_key_value().is_some_and(|((time, _), _)| *time < oldest) {
             self.closed.pop_first();

@@ -297,7 +297,7 @@ fn configuration(ground: &Ground, proxy: SocketAddr, admin: SocketAddr) -> Strin
     format!(
         "listeners: [{{name: inside, bind: \"{proxy}\", entry: forward}}]\nadmin: {{bind: \"{admin}\"}}\n\
          interception: {{certificate: {}, key: {}}}\nstate: {}\ninternal_destinations: [127.0.0.0/8]\n\
-         limits: {{drain: PT2S, connections: 1000}}\nupstream:\n  roots: [{}]\n  hosts: {{{PLAIN}: [127.0.0.1], \
+         limits: {{drain: PT2S, connections: 1000}}\ndisk: {{segment: 4MiB}}\nupstream:\n  roots: [{}]\n  hosts: {{{PLAIN}: [127.0.0.1], \
          {TUNNEL}: [127.0.0.1], {OLD}: [127.0.0.1], {UNDECLARED}: [127.0.0.1]}}\n",
         file("ca.pem"),
         file("ca.key"),
