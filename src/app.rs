@@ -41,7 +41,7 @@ use crate::reload::enter::{self, Entering, Gate};
 use crate::reload::{Files, orders};
 use crate::service::{SocketFault, Sockets};
 use crate::tls::{Authority, AuthorityFault, ListenerFault, Root, Trust, TrustFault};
-use crate::upstream::{DialTimes, Dialer, Resolve, StaticHosts, SystemResolver};
+use crate::upstream::{DialTimes, Dialer, NameServerFault, Resolve, StaticHosts, SystemResolver};
 use crate::users::Users;
 use crate::users::file::UsersFault;
 
@@ -69,7 +69,7 @@ pub struct Parts {
     pub texts: Vec<Text>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
-    /// Who is asked for names that `settings.upstream.hosts` does not know.
+    /// Who is asked for names that `settings.upstream.hosts` does not know, where the settings name no name servers.
     pub resolver: Arc<dyn Resolve>,
     /// Where segments lie, if not in the state folder: for tests that inject faults.
     pub storage: Option<Arc<dyn audit::storage::Storage>>,
@@ -129,6 +129,8 @@ pub enum StartFault {
     NotTransparent { name: String },
     #[error("the listener `{name}` cannot speak TLS")]
     ListenerTls { name: String, source: ListenerFault },
+    #[error(transparent)]
+    NameServer(#[from] NameServerFault),
     #[error(transparent)]
     Users(#[from] UsersFault),
     #[error(transparent)]
@@ -215,6 +217,9 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
     metrics.register_loaded(&register, audit.clock().wall());
     metrics.orders_not_in_files(docket.missing(&register).len() as u64);
     metrics.remember(&before.last);
+    let trust = Trust::new(&roots(&settings))?;
+    let answer_time = settings.limits.resolve_time;
+    let resolver = StaticHosts::configured(&settings.upstream, answer_time, &trust, resolver)?;
     let (stop, shutdown) = watch::channel(false);
     let (halt, halted) = watch::channel(false);
     let corridor = Arc::new(Corridor {
@@ -223,9 +228,9 @@ pub async fn start_after(parts: Parts, succession: Succession) -> Result<Running
         register: ArcSwap::from(register.clone()),
         refused: ArcSwapOption::empty(),
         ledger: Mutex::new(before.ledger),
-        resolver: Arc::new(StaticHosts { hosts: settings.upstream.hosts.clone(), then: resolver }),
+        resolver: Arc::new(resolver),
         addresses: AddressRules { internal: settings.internal_destinations.clone(), own: listening.own_addresses() },
-        dialer: Dialer::new(Trust::new(&roots(&settings))?, dial_times(&settings.limits)).timed_by(metrics.clone()),
+        dialer: Dialer::new(trust, dial_times(&settings.limits)).timed_by(metrics.clone()),
         authority: Authority::load_or_create(&settings.interception.certificate, &settings.interception.key)?
             .with_crl_url(settings.interception.crl_url.clone()),
         holding: holding(&settings, descriptors)?,

@@ -433,6 +433,7 @@ impl Evidence {
             destination: None,
             request: None,
             register_version: tasrih::register::Version("0".into()),
+            aliases: Vec::new(),
             address: None,
             country: None,
             tls: None,

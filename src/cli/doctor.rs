@@ -98,6 +98,7 @@ fn examine(arguments: &Arguments) -> Result<Vec<Line>, String> {
     lines.extend(machine::examine(&settings));
     runtime.block_on(async {
         lines.push(machine::resolver(&settings, register.as_deref()).await);
+        lines.extend(machine::name_servers(&settings, register.as_deref()).await);
         lines.push(passing::transfer(&settings, register.as_ref()).await);
         let proxy = reachable(arguments.proxy.unwrap_or_else(|| plain_listener(&settings)));
         let admin = reachable(arguments.admin.unwrap_or(settings.admin));

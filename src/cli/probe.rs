@@ -182,16 +182,17 @@ pub(super) struct Eyes {
 impl Eyes {
     pub(super) fn new(settings: &Settings) -> Result<Eyes, String> {
         let listeners = settings.listeners.iter().map(|listener| listener.bind);
+        let trust = Trust::new(&roots(settings)).map_err(|fault| told(&fault))?;
+        let answer_time = settings.limits.resolve_time;
+        let system = Arc::new(SystemResolver::within(answer_time));
+        let resolver = StaticHosts::configured(&settings.upstream, answer_time, &trust, system);
         Ok(Eyes {
-            resolver: StaticHosts {
-                hosts: settings.upstream.hosts.clone(),
-                then: Arc::new(SystemResolver::within(settings.limits.resolve_time)),
-            },
+            resolver: resolver.map_err(|fault| told(&fault))?,
             rules: AddressRules {
                 internal: settings.internal_destinations.clone(),
                 own: listeners.chain([settings.admin]).collect(),
             },
-            trust: Trust::new(&roots(settings)).map_err(|fault| told(&fault))?,
+            trust,
             times: DialTimes { connect: settings.limits.connect_time, handshake: settings.limits.handshake_time },
         })
     }
@@ -216,7 +217,7 @@ impl Eyes {
         let (addresses, resolved_ms) = match host {
             Host::Address(address) => (vec![*address], None),
             Host::Name(name) => match self.resolver.resolve(name).await {
-                Ok(addresses) => (addresses, Some(milliseconds(begun.elapsed()))),
+                Ok(found) => (found.addresses, Some(milliseconds(begun.elapsed()))),
                 Err(fault) => return Looked::failed(destination.to_string(), &told(&fault)),
             },
         };

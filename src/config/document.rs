@@ -5,7 +5,7 @@
 //! by something that is not there.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::slice;
 
@@ -13,7 +13,10 @@ use ipnetwork::IpNetwork;
 
 use super::limits;
 use super::listeners::{self, Taken};
-use super::{Disk, Interception, Loaded, Log, LogFormat, LogLevel, Resolver, Root, Settings, Spool, Upstream};
+use super::{
+    Disk, Interception, Loaded, Log, LogFormat, LogLevel, NameServer, NameTransport, Resolver, Root, Settings, Spool,
+    Upstream,
+};
 use crate::destination::{Authority, Host, HostName};
 use crate::register::document::{self, Node, Scalar, Value};
 use crate::register::fault::{Collector, Faults, Problem, Text};
@@ -118,16 +121,54 @@ fn upstream(fields: &mut Fields<'_>) -> Option<Upstream> {
     })
 }
 
-/// Name servers of one's own are known and refused by name.
+/// `system`, or a list of name servers.
 fn resolver(fields: &mut Fields<'_>, default: Resolver) -> Resolver {
-    let servers = fields.node("resolver").filter(|node| matches!(node.value, Value::List(_)));
-    if let Some(servers) = servers {
-        let problem = Problem::new("a list of name servers is not built yet");
-        let hint = "`system` asks those of /etc/resolv.conf; `hosts` names addresses without asking";
-        fields.collector().fault(servers.place, problem.hint(hint));
+    let Some(list) = fields.node("resolver").filter(|node| matches!(node.value, Value::List(_))) else {
+        // The only word, and the default.
+        fields.or_default("resolver", (), scalar::choice(&[("system", ())]));
         return default;
+    };
+    let place = list.place;
+    let servers: Vec<NameServer> =
+        fields.list("resolver", name_server).into_iter().map(|server| server.value).collect();
+    if servers.len() > MOST_NAME_SERVERS {
+        let problem = Problem::new(format!("{} name servers are more than {MOST_NAME_SERVERS}", servers.len()));
+        fields
+            .collector()
+            .fault(place, problem.hint("`resolve_time` is shared by all of them: two or three are enough"));
     }
-    fields.or_default("resolver", default, scalar::choice(&[("system", Resolver::System)]))
+    if servers.is_empty() { default } else { Resolver::Servers(servers) }
+}
+
+/// Most name servers: they share the time of an answer.
+const MOST_NAME_SERVERS: usize = 4;
+
+/// `ADDRESS`, `ADDRESS:PORT`, and over TLS `tls://ADDRESS[:PORT][#NAME]`, in which NAME is what the certificate is for; without
+/// it the certificate must be for the address. An IPv6 address with a port, or over TLS, stands in brackets.
+fn name_server(scalar: &Scalar) -> Read<NameServer> {
+    let (written, canonical) = scalar::text(scalar)?;
+    let wrong = || {
+        Problem::new(format!("`{written}` is no name server"))
+            .hint("`10.0.0.53`, `10.0.0.53:5353`, or over TLS `tls://10.0.0.53#dns.example`")
+    };
+    let (over_tls, rest) = written.strip_prefix("tls://").map_or((false, written.as_str()), |rest| (true, rest));
+    let (place, name) = rest.split_once('#').map_or((rest, None), |(place, name)| (place, Some(name)));
+    if name.is_some() && !over_tls {
+        return Err(wrong());
+    }
+    let default_port = if over_tls { 853 } else { 53 };
+    let bare = place.strip_prefix('[').and_then(|place| place.strip_suffix(']')).unwrap_or(place);
+    let address = match (bare.parse::<IpAddr>(), place.parse::<SocketAddr>()) {
+        (Ok(address), _) => SocketAddr::new(address, default_port),
+        (Err(_), Ok(address)) if address.port() != 0 => address,
+        (Err(_), _) => return Err(wrong()),
+    };
+    let host = match name {
+        Some(name) => Host::parse(name).map_err(|fault| Problem::new(fault.to_string()))?,
+        None => Host::Address(address.ip()),
+    };
+    let transport = if over_tls { NameTransport::Tls(host) } else { NameTransport::Plain };
+    Ok((NameServer { address, transport }, canonical))
 }
 
 fn root(scalar: &Scalar) -> Read<Root> {

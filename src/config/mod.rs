@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use crate::destination::HostName;
+use crate::destination::{Host, HostName};
 use crate::register::fields::Places;
 
 mod document;
@@ -217,10 +217,30 @@ pub enum Root {
 }
 
 /// Who is asked for the addresses of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolver {
     /// The operating system.
     System,
+    /// These name servers, one after the other; at least one.
+    Servers(Vec<NameServer>),
+}
+
+/// A name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameServer {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// How it is asked.
+    pub transport: NameTransport,
+}
+
+/// How a name server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameTransport {
+    /// Over UDP, and over TCP where the answer does not fit.
+    Plain,
+    /// Over TLS; the certificate must be for this host.
+    Tls(Host),
 }
 
 /// Bounds of everything that holds a peer's data.

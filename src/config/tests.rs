@@ -183,7 +183,12 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("spool: {file: x}", &["unknown key `file` in the spool"]),
     ("log: {format: yaml}", &["`yaml` is not known here", "`json`"]),
     ("log: {level: loud}", &["`loud` is not known here", "`debug`"]),
-    ("upstream: {resolver: [10.0.0.53]}", &["a list of name servers is not built yet", "`system`"]),
+    ("upstream: {resolver: [dns.example]}", &["`dns.example` is no name server", "`10.0.0.53:5353`"]),
+    ("upstream: {resolver: [10.0.0.53#dns.example]}", &["`10.0.0.53#dns.example` is no name server", "tls://"]),
+    ("upstream: {resolver: [10.0.0.53:0]}", &["`10.0.0.53:0` is no name server"]),
+    ("upstream: {resolver: [\"tls://10.0.0.53#127.1\"]}", &["127.1"]),
+    ("upstream: {resolver: []}", &["resolver"]),
+    ("upstream: {resolver: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5]}", &["5 name servers are more than 4"]),
     ("interception: {certificate: ca.pem, key: ca.pem}", &["`ca.pem` is both certificate and key"]),
     ("upstream: {roots: []}", &["`roots` is an empty list"]),
     ("upstream: {roots: system}", &["`roots` is a list, not a single value", "[system]"]),
@@ -280,4 +285,23 @@ fn an_admin_listener_that_others_reach_is_warned_about() {
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("can be reached from other machines"), "{warnings:?}");
+}
+
+#[test]
+fn name_servers_are_asked_in_clear_or_over_tls() {
+    let host = |text: &str| Host::parse(text).expect("a host");
+    for (written, address, transport) in [
+        ("10.0.0.53", "10.0.0.53:53", NameTransport::Plain),
+        ("10.0.0.53:5353", "10.0.0.53:5353", NameTransport::Plain),
+        ("2001:db8::53", "[2001:db8::53]:53", NameTransport::Plain),
+        ("[2001:db8::53]:54", "[2001:db8::53]:54", NameTransport::Plain),
+        ("tls://10.0.0.53", "10.0.0.53:853", NameTransport::Tls(host("10.0.0.53"))),
+        ("tls://[2001:db8::53]", "[2001:db8::53]:853", NameTransport::Tls(host("[2001:db8::53]"))),
+        ("tls://10.0.0.53:8853#dns.example", "10.0.0.53:8853", NameTransport::Tls(host("dns.example"))),
+    ] {
+        let settings = settings(&format!("upstream: {{resolver: [\"{written}\", 192.0.2.53]}}"));
+        let Resolver::Servers(servers) = settings.upstream.resolver else { panic!("{written} is one of two") };
+        let address = address.parse().expect("an address");
+        assert_eq!((servers.len(), &servers[0]), (2, &NameServer { address, transport }), "{written}");
+    }
 }

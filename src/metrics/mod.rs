@@ -74,6 +74,34 @@ pub enum Unserved {
     PerSource,
 }
 
+/// What became of the question for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// It has addresses.
+    Answered,
+    /// It has none.
+    NoAddress,
+    /// No answer in time.
+    Timeout,
+    /// The name service failed.
+    Failed,
+}
+
+impl Resolved {
+    /// Every result.
+    pub const ALL: [Resolved; 4] = [Resolved::Answered, Resolved::NoAddress, Resolved::Timeout, Resolved::Failed];
+
+    /// The label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Resolved::Answered => "answered",
+            Resolved::NoAddress => "no-address",
+            Resolved::Timeout => "timeout",
+            Resolved::Failed => "failed",
+        }
+    }
+}
+
 /// What became of a user's credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
@@ -153,6 +181,11 @@ impl Metrics {
     /// Times the resolution of a name, until what is given back is dropped.
     pub fn resolving(&self) -> Timed {
         Timed(self.0.resolve.start_timer())
+    }
+
+    /// Counts what became of the question for a name.
+    pub fn resolved(&self, result: Resolved) {
+        self.0.resolved.with_label_values(&[result.as_str()]).inc();
     }
 
     /// Times the opening of a TCP connection to a recipient, until what is given back is dropped.

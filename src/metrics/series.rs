@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use super::recipients::Shown;
-use super::{AcceptFault, Carriage, Checked, Direction, Reread, Side, Unserved};
+use super::{AcceptFault, Carriage, Checked, Direction, Reread, Resolved, Side, Unserved};
 use crate::audit::Cause;
 use crate::policy::{Decision, End, EntryPoint, Reason, Stage};
 use crate::register::Id;
@@ -73,6 +73,7 @@ pub(super) struct Series {
     pub(super) spool_jobs_limit: IntGauge,
     pub(super) spool_failures: IntCounter,
     pub(super) resolve: Histogram,
+    pub(super) resolved: IntCounterVec,
     pub(super) questions: IntGauge,
     pub(super) questions_limit: IntGauge,
     pub(super) connect: Histogram,
@@ -194,6 +195,11 @@ impl Series {
             spool_failures: make
                 .counter("spool_failures_total", "Bodies refused because the spool could not take them (disk full)."),
             resolve: make.histogram("resolve_seconds", "Resolving the name of a declared destination.", STEP),
+            resolved: make.counters(
+                "resolved_total",
+                "Names of declared destinations that were resolved, by what came of it; kept answers count too.",
+                &["result"],
+            ),
             questions: make.gauge("resolver_questions", "Questions to the name service that are open."),
             questions_limit: make.gauge("resolver_questions_limit", "Most questions at once; further ones wait."),
             connect: make.histogram("connect_seconds", "Opening a TCP connection to one address.", STEP),
@@ -421,6 +427,7 @@ impl Series {
         }
         AcceptFault::ALL.iter().for_each(|kind| drop(self.accept_failures.with_label_values(&[kind.as_str()])));
         Unserved::ALL.iter().for_each(|cause| drop(self.connections_refused.with_label_values(&[cause.as_str()])));
+        Resolved::ALL.iter().for_each(|result| drop(self.resolved.with_label_values(&[result.as_str()])));
         Checked::ALL.iter().for_each(|result| drop(self.credential_checks.with_label_values(&[result.as_str()])));
         for file in Reread::ALL {
             self.file_reload_refused.with_label_values(&[file.as_str()]);

@@ -16,6 +16,9 @@ pub(super) const MIN_TLS: TlsVersion = TlsVersion::V1_2;
 const ENCRYPTION_IN_TRANSFER: &str = "dpv:EncryptionInTransfer";
 
 /// Judges the addresses that a name resolved to; gives those that may be dialled under some candidate left.
+///
+/// One address of a refused class refuses the whole answer: a public name that also leads inside is how names are bound
+/// anew to reach what stands there, and no recipient needs it.
 pub(super) fn judge_addresses(kept: &mut Kept, rules: &AddressRules, resolved: &[IpAddr]) -> Vec<SocketAddr> {
     let port = kept.head.destination.port;
     let mut failures = Vec::new();
@@ -32,10 +35,6 @@ pub(super) fn judge_addresses(kept: &mut Kept, rules: &AddressRules, resolved: &
     }
     if open.is_empty() && failures.is_empty() {
         failures.push(Failure::new(Reason::AddressRefused, "the name has no address"));
-    }
-    // One address that may be dialled is enough: only such are, whatever else the name resolves to.
-    if !open.is_empty() {
-        failures.clear();
     }
     kept.general.push(Check { stage: Stage::Connection, condition: Condition::Address, failures });
     let all_open = open.clone();

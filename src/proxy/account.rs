@@ -18,6 +18,7 @@ use crate::policy::{BodyFacts, ConnectionFacts, Decision, DeclaredBody, Denial, 
 use crate::record::{BodyShown, DecisionRecord, Declaration, Exchange, RequestShown, Verified, path};
 use crate::register::{Id, Mode, Register};
 use crate::tls::client_hello::ClientHelloFacts;
+use crate::upstream::Found;
 
 /// What is known of one exchange.
 #[derive(Clone)]
@@ -47,6 +48,7 @@ impl Account {
             destination: door.outer.clone(),
             request: None,
             register_version: register.version.clone(),
+            aliases: Vec::new(),
             address: None,
             country: None,
             tls: None,
@@ -153,6 +155,11 @@ impl Account {
     pub fn read(&mut self, facts: &BodyFacts) {
         self.body = (facts.size > 0).then_some(BodyShown { size: facts.size, digest: facts.digest });
         self.findings = facts.findings.clone();
+    }
+
+    /// Notes what the name stands for.
+    pub fn resolved(&mut self, found: &Found) {
+        self.exchange.aliases.clone_from(&found.aliases);
     }
 
     /// Notes the connection that was made.

@@ -80,14 +80,12 @@ fn admit(corridor: &Corridor, door: &Door, asked: &Asked, guard: &Guard) -> Resu
 
 /// Resolves the name of an admitted destination and keeps the addresses that may be dialled.
 pub(super) async fn resolve(corridor: &Corridor, permit: Permit, guard: &mut Guard) -> Result<Pinned, Denial> {
-    let resolving = corridor.metrics.resolving();
-    let resolved = corridor.resolve(&permit.head().destination.host).await;
-    drop(resolving);
-    let addresses = match resolved {
-        Ok(addresses) => addresses,
+    let found = match corridor.resolve(&permit.head().destination.host).await {
+        Ok(found) => found,
         Err(fault) => return Err(permit.abandon(fault.into())),
     };
-    let pinned = permit.pin(&corridor.addresses, &addresses)?;
+    guard.account.resolved(&found);
+    let pinned = permit.pin(&corridor.addresses, &found.addresses)?;
     guard.account.verified(Verified::Name);
     Ok(pinned)
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
-use std::net::IpAddr;
 use tokio::sync::Semaphore;
 
 use crate::archive::Archive;
@@ -20,11 +19,11 @@ use crate::descriptors::Descriptors;
 use crate::destination::{AddressRules, Destination, Host};
 use crate::docket::Docket;
 use crate::flow::{Sighting, Watched};
-use crate::metrics::{Metrics, Reread};
+use crate::metrics::{Metrics, Reread, Resolved};
 use crate::policy::{Denial, Head, Ledger, Peer, Reason, Request, Stage};
 use crate::register::Register;
 use crate::tls::Authority;
-use crate::upstream::{Dialer, Resolve, ResolveFault};
+use crate::upstream::{Dialer, Found, Resolve, ResolveFault};
 use crate::users::Users;
 
 pub mod accept;
@@ -190,12 +189,21 @@ impl Corridor {
         *self.halt.borrow()
     }
 
-    /// The addresses of an admitted host; an address literal is its own.
-    async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveFault> {
-        match host {
-            Host::Address(address) => Ok(vec![*address]),
-            Host::Name(name) => self.resolver.resolve(name).await,
-        }
+    /// What an admitted host stands for; an address literal is its own.
+    async fn resolve(&self, host: &Host) -> Result<Found, ResolveFault> {
+        let name = match host {
+            Host::Address(address) => return Ok(vec![*address].into()),
+            Host::Name(name) => name,
+        };
+        let _timed = self.metrics.resolving();
+        let resolved = self.resolver.resolve(name).await;
+        self.metrics.resolved(match &resolved {
+            Ok(_) => Resolved::Answered,
+            Err(ResolveFault::NoAddress(_)) => Resolved::NoAddress,
+            Err(ResolveFault::Timeout { .. }) => Resolved::Timeout,
+            Err(ResolveFault::Failed { .. }) => Resolved::Failed,
+        });
+        resolved
     }
 }
 

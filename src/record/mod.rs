@@ -103,6 +103,8 @@ pub struct Exchange {
     pub request: Option<RequestShown>,
     /// Version of the register that decided.
     pub register_version: Version,
+    /// The names that the destination's name was an alias of when it was resolved, in the order of the chain.
+    pub aliases: Vec<String>,
     /// The checked address, once one is chosen.
     pub address: Option<SocketAddr>,
     /// Country of that address, where it is known.

@@ -240,7 +240,8 @@ pub struct Interrupted {
 }
 
 /// Members of a decision's `unmapped.transfer` that an outcome does not repeat.
-const DECISION_ONLY: [&str; 18] = [
+const DECISION_ONLY: [&str; 19] = [
+    "aliases",
     "body_digest",
     "body_size",
     "candidates",

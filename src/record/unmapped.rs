@@ -13,6 +13,7 @@ use crate::vocabulary::Term;
 const MOST_CANDIDATES: usize = 32;
 const MOST_TERMS: usize = 64;
 const MOST_FINDINGS: usize = 128;
+const MOST_ALIASES: usize = 16;
 
 /// The members of a decision.
 pub(super) fn decision(record: &DecisionRecord, cut: &Cutter) -> Value {
@@ -25,6 +26,9 @@ pub(super) fn decision(record: &DecisionRecord, cut: &Cutter) -> Value {
     put(&mut ours, "failed", reasons(&record.failed));
     put(&mut ours, "candidates", candidates(&record.candidates, cut));
     put(&mut ours, "categories", terms(&record.categories, cut));
+    let aliases = cut.list(&record.exchange.aliases, MOST_ALIASES).iter();
+    let aliases: Value = aliases.map(|alias| json!(cut.text(alias, 253))).collect();
+    put_some(&mut ours, "aliases", (!record.exchange.aliases.is_empty()).then_some(aliases));
     put(&mut ours, "verified", record.verified.iter().map(|verified| json!(verified.as_str())).collect());
     put_some(&mut ours, "reason", record.reason.map(|reason| json!(reason.as_str())));
     put_some(&mut ours, "detail", record.detail.as_ref().map(|detail| json!(cut.text(detail, 512))));

@@ -133,6 +133,13 @@ impl Trust {
         Ok(Trust { config: Arc::new(config), multiplexing: Arc::new(multiplexing), roots })
     }
 
+    /// What a name server is asked over TLS with (RFC 7858): the same roots, and no protocol to choose.
+    pub fn for_name_servers(&self) -> ClientConfig {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols.clear();
+        config
+    }
+
     /// How many roots are trusted.
     pub fn roots(&self) -> usize {
         self.roots.len()

@@ -13,7 +13,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::connection::{Connection, Parts, Wire};
 use super::pool::{MAX_IDLE, Pool, Standing};
@@ -28,6 +29,9 @@ use crate::tls::{HttpVersion, TlsFault, Trust, certificate_ends};
 
 /// Most bytes of an answer's head.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
+
+/// How long an address may be silent before the next one is tried beside it (RFC 8305 §8).
+const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
 /// How long the parts of a connection's opening may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,33 +237,71 @@ impl Dialer {
         Ok(Parts { wire: Wire::Shared(seat), facts })
     }
 
-    /// Tries the addresses one after another. Only a failed TCP connection leads to the next: whoever accepts one and
-    /// then fails in TLS is not asked to be someone else.
+    /// Tries the addresses, the two families in turn, each as soon as the one before has failed or been silent for
+    /// [`NEXT_ATTEMPT`]; the first that accepts is taken (RFC 8305 §5). Only TCP decides: whoever accepts and then fails in
+    /// TLS is not asked to be someone else. Nothing but addresses that were judged is tried.
     async fn connect(
         &self,
         destination: &Destination,
         addresses: &[SocketAddr],
     ) -> Result<(TcpStream, SocketAddr), DialFault> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for &address in addresses {
-            let _timed = self.metrics.as_ref().map(Metrics::connecting);
-            match timeout(self.times.connect, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) if !self.descriptors.fits(&stream) => {
-                    return Err(DialFault::Full(descriptors::shortage()));
+        let mut waiting = in_turn(addresses).into_iter();
+        // What is still being tried when one accepts is dropped with the set.
+        let mut attempts = JoinSet::new();
+        loop {
+            if let Some(address) = waiting.next() {
+                attempts.spawn(attempt(address, self.times.connect, self.metrics.clone()));
+            }
+            let next_is_due = async {
+                match waiting.len() {
+                    0 => std::future::pending().await,
+                    _ => sleep(NEXT_ATTEMPT).await,
                 }
-                Ok(Ok(stream)) => {
+            };
+            let tried = tokio::select! {
+                tried = attempts.join_next() => tried,
+                () = next_is_due => continue,
+            };
+            let (address, connected) = match tried {
+                Some(Ok(tried)) => tried,
+                Some(Err(ended)) => std::panic::resume_unwind(ended.into_panic()),
+                None => break,
+            };
+            match connected {
+                Ok(stream) if !self.descriptors.fits(&stream) => return Err(DialFault::Full(descriptors::shortage())),
+                Ok(stream) => {
                     // Heads and small bodies go out at once; a failure only costs time.
                     let _ = stream.set_nodelay(true);
                     return Ok((stream, address));
                 }
-                Ok(Err(error)) if descriptors::is_shortage(&error) => return Err(DialFault::Full(error)),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
+                Err(error) if descriptors::is_shortage(&error) => return Err(DialFault::Full(error)),
+                Err(error) => last = error,
             }
             tracing::debug!(%address, error = %last, "an address does not accept a connection");
         }
         Err(DialFault::Unreachable { destination: destination.clone(), tried: addresses.len(), last })
     }
+}
+
+/// Tries one address.
+async fn attempt(
+    address: SocketAddr,
+    within: Duration,
+    metrics: Option<Metrics>,
+) -> (SocketAddr, io::Result<TcpStream>) {
+    let _timed = metrics.as_ref().map(Metrics::connecting);
+    let connected = timeout(within, TcpStream::connect(address)).await;
+    (address, connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+}
+
+/// The addresses of both families in turn, beginning with that of the first, each family in its own order (RFC 8305 §4).
+fn in_turn(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let begins_with_six = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<SocketAddr>, Vec<SocketAddr>) =
+        addresses.iter().partition(|address| address.is_ipv6() == begins_with_six);
+    let longest = first.len().max(second.len());
+    (0..longest).flat_map(|place| [first.get(place), second.get(place)]).flatten().copied().collect()
 }
 
 async fn parts<S>(stream: S, facts: ConnectionFacts) -> Result<Parts, DialFault>
@@ -275,4 +317,18 @@ where
         }
     });
     Ok(Parts { wire: Wire::Own { sender, task: task.into() }, facts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_take_turns() {
+        let address = |text: &str| -> SocketAddr { text.parse().expect("an address") };
+        let all = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"].map(address);
+        assert_eq!(in_turn(&all), ["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"].map(address));
+        assert_eq!(in_turn(&all[3..]), all[3..]);
+        assert_eq!(in_turn(&[]), []);
+    }
 }

@@ -23,11 +23,26 @@ const MAX_QUESTIONS: usize = 64;
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// An answer that is still to come.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, ResolveFault>> + Send + 'a>>;
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Found, ResolveFault>> + Send + 'a>>;
+
+/// What a name stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its addresses, each once and at least one, in the order in which they are to be tried.
+    pub addresses: Vec<IpAddr>,
+    /// The names that it is an alias of, in the order of the chain; empty also where who was asked does not tell.
+    pub aliases: Vec<String>,
+}
+
+impl From<Vec<IpAddr>> for Found {
+    fn from(addresses: Vec<IpAddr>) -> Found {
+        Found { addresses, aliases: Vec::new() }
+    }
+}
 
 /// Who knows the addresses of names. Handed in, so that the demo and the tests need no name service.
 pub trait Resolve: Send + Sync {
-    /// The addresses of `name`, at least one.
+    /// What `name` stands for.
     fn resolve<'a>(&'a self, name: &'a HostName) -> Answer<'a>;
 
     /// Questions that are open now, and the most that may be. One that answers by itself has none.
@@ -100,7 +115,7 @@ impl Resolve for SystemResolver {
                 Err(_) => Err(timeout()),
                 Ok(Err(source)) => Err(ResolveFault::Failed { name: name.clone(), source }),
                 Ok(Ok(addresses)) if addresses.is_empty() => Err(ResolveFault::NoAddress(name.clone())),
-                Ok(Ok(addresses)) => Ok(addresses),
+                Ok(Ok(addresses)) => Ok(addresses.into()),
             }
         })
     }
@@ -137,7 +152,7 @@ impl Resolve for StaticHosts {
             Some(addresses) if addresses.is_empty() => {
                 Box::pin(std::future::ready(Err(ResolveFault::NoAddress(name.clone()))))
             }
-            Some(addresses) => Box::pin(std::future::ready(Ok(addresses.clone()))),
+            Some(addresses) => Box::pin(std::future::ready(Ok(addresses.clone().into()))),
             None => self.then.resolve(name),
         }
     }
@@ -158,7 +173,7 @@ impl Resolve for NoResolver {
 }
 
 /// Each address once, in the order of the answer: the system sorts by reachability (RFC 6724).
-fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+pub(super) fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for address in addresses {
         if found.len() < MAX_ADDRESSES && !found.contains(&address) {
@@ -181,7 +196,7 @@ mod tests {
         let address: IpAddr = [192, 0, 2, 1].into();
         let hosts = [(name("a.example"), vec![address]), (name("none.example"), vec![])].into();
         let resolver = StaticHosts { hosts, then: Arc::new(NoResolver) };
-        assert_eq!(resolver.resolve(&name("a.example")).await.expect("an answer"), [address]);
+        assert_eq!(resolver.resolve(&name("a.example")).await.expect("an answer").addresses, [address]);
         for unknown in ["none.example", "b.example"] {
             assert!(matches!(resolver.resolve(&name(unknown)).await, Err(ResolveFault::NoAddress(_))));
         }
@@ -190,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn the_system_knows_itself() {
         let found = SystemResolver::default().resolve(&name("localhost")).await.expect("an answer");
-        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+        assert!(found.addresses.iter().all(IpAddr::is_loopback), "{found:?}");
     }
 
     #[tokio::test]

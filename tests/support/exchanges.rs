@@ -88,6 +88,7 @@ pub fn exchange() -> Exchange {
             length: Some(204_800),
         }),
         register_version: Version("5f2a".repeat(16).into()),
+        aliases: Vec::new(),
         address: Some("203.0.113.9:443".parse().expect("a literal address")),
         country: Country::parse("FR").ok(),
         client_alert: None,

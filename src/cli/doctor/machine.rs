@@ -1,6 +1,7 @@
 //! The machine: its clock, the disk under the state folder, the name service.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +11,14 @@ use serde_json::Value;
 
 use super::Line;
 use crate::audit;
+use crate::cli::probe::roots;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Settings;
+use crate::config::{Resolver, Settings};
 use crate::destination::{Host, HostName, HostPattern};
 use crate::proxy::error::told;
 use crate::register::Register;
-use crate::upstream::{Resolve as _, StaticHosts, SystemResolver};
+use crate::tls::Trust;
+use crate::upstream::{NameServers, Resolve as _, ResolveFault, StaticHosts, SystemResolver};
 
 /// Free bytes below which decisions will soon be refused: two segments of the log.
 const ROOM_SHORT: u64 = 128 << 20;
@@ -118,10 +121,42 @@ fn shown_time(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
+/// Whether each configured name server answers for itself: one that is silent is not noticed while another is not.
+pub(super) async fn name_servers(settings: &Settings, register: Option<&Register>) -> Vec<Line> {
+    let Resolver::Servers(servers) = &settings.upstream.resolver else { return Vec::new() };
+    let asked = |name: &HostName| !settings.upstream.hosts.contains_key(name);
+    let Some(name) = register.map(declared_names).unwrap_or_default().into_iter().find(asked) else {
+        return Vec::new();
+    };
+    let trust = Trust::new(&roots(settings)).map_err(|fault| told(&fault));
+    let resolver = trust.and_then(|trust| {
+        NameServers::new(servers, settings.limits.resolve_time, &trust).map_err(|fault| told(&fault))
+    });
+    let resolver = match resolver {
+        Ok(resolver) => resolver,
+        Err(fault) => return vec![Line::fault("name server", fault, "mend `upstream.resolver`")],
+    };
+    let line = |(address, answered): (SocketAddr, Result<Duration, ResolveFault>)| match answered {
+        Ok(time) => Line::ok("name server", format!("{address} answers in {}", shown_time(time))),
+        Err(fault) => {
+            let remedy = "the others are asked in its place, later: mend it, or take it out of `upstream.resolver`";
+            Line::warning("name server", format!("{address}: {}", told(&fault)), remedy)
+        }
+    };
+    resolver.try_each(&name).await.into_iter().map(line).collect()
+}
+
 /// Whether a declared name resolves. One is enough: each recipient by itself is for `tasrih probe`.
 pub(super) async fn resolver(settings: &Settings, register: Option<&Register>) -> Line {
     let names = register.map(declared_names).unwrap_or_default();
-    let resolver = StaticHosts { hosts: settings.upstream.hosts.clone(), then: Arc::new(SystemResolver::default()) };
+    let resolver = Trust::new(&roots(settings)).map_err(|fault| told(&fault)).and_then(|trust| {
+        let (time, system) = (settings.limits.resolve_time, Arc::new(SystemResolver::default()));
+        StaticHosts::configured(&settings.upstream, time, &trust, system).map_err(|fault| told(&fault))
+    });
+    let resolver = match resolver {
+        Ok(resolver) => resolver,
+        Err(fault) => return Line::fault("resolver", fault, "mend `upstream` in the configuration"),
+    };
     let mut failed = Vec::new();
     for name in names.into_iter().take(NAMES) {
         let begun = Instant::now();
@@ -133,7 +168,10 @@ pub(super) async fn resolver(settings: &Settings, register: Option<&Register>) -
     if failed.is_empty() {
         return Line::warning("resolver", "no declared name to ask for", "declare a recipient");
     }
-    let remedy = "look at /etc/resolv.conf and the name service, or give the names under `upstream.hosts`";
+    let remedy = match settings.upstream.resolver {
+        Resolver::System => "look at /etc/resolv.conf and the name service, or give the names under `upstream.hosts`",
+        Resolver::Servers(_) => "look at the servers of `upstream.resolver`, or give the names under `upstream.hosts`",
+    };
     Line::fault("resolver", failed.join("; "), remedy)
 }
 
