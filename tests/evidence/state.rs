@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use jiff::SignedDuration;
 use tasrih::audit::{Audit, OpenFault, Options};
@@ -78,7 +79,7 @@ fn an_exposed_key_a_spoilt_key_and_another_version_are_refused() {
 /// itself are those that it knew.
 #[tokio::test]
 async fn state_folders_of_every_release_open() {
-    for (release, lifecycle) in [("v1", 1), ("v2", 6)] {
+    for (release, lifecycle) in [("v1", 1), ("v2", 6), ("v3", 5)] {
         let state = tempfile::tempdir().unwrap();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state").join(release), state.path());
         fs::set_permissions(state.path().join("body-digest.key"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -95,6 +96,28 @@ async fn state_folders_of_every_release_open() {
         assert!(records.iter().any(|past| past.end == Some(End::Interrupted)), "{release}");
         assert_eq!(records.iter().filter(|past| past.kind == Kind::Decision).count(), 3, "{release}");
     }
+}
+
+/// The third release's folder was left behind by the program itself, killed with an upload open: it has orders, and the
+/// registers that were in force.
+#[test]
+fn orders_and_registers_of_the_third_release_are_read() {
+    let state = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state/v3"), state.path());
+    fs::set_permissions(state.path().join("body-digest.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let tasrih = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tasrih"));
+        command.args(arguments).arg("--state").arg(state.path());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (code, orders) = tasrih(&["order", "list", "--json"]);
+    let orders: serde_json::Value = serde_json::from_str(&orders).unwrap();
+    let order = &orders["orders"][0];
+    assert_eq!((code, &order["ref"], &order["in_force"]), (Some(0), &"order-9".into(), &true.into()), "{orders:#}");
+    let (code, explained) = tasrih(&["explain", "--record", "01a20e90-4cf2-70f4-91a3-70df8db39af5"]);
+    assert_eq!(code, Some(0), "the register of then decides the same: {explained}");
+    assert!(explained.contains("permit under transfer cctv-to-ministry-a"), "{explained}");
 }
 
 /// Writes the folder of this release: only when records or layout are new, into a folder of its own.
