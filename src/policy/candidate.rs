@@ -81,15 +81,27 @@ impl Candidate {
         source: &Source,
         destination: &Destination,
     ) -> impl Iterator<Item = Candidate> + use<'r> {
-        let candidate = |permission| match permission {
+        register.permissions(&source.id, destination).into_iter().map(Candidate::of)
+    }
+
+    /// [`Candidate::all`] of the source at this position in the register's list.
+    pub(super) fn all_at<'r>(
+        register: &'r Register,
+        source: u32,
+        destination: &Destination,
+    ) -> impl Iterator<Item = Candidate> + use<'r> {
+        register.permissions_at(source, destination).into_iter().map(Candidate::of)
+    }
+
+    fn of(permission: Permission<'_>) -> Candidate {
+        match permission {
             Permission::Transfer(transfer, endpoint) => {
                 Candidate { declared: Declared::Transfer(Arc::clone(transfer)), endpoint }
             }
             Permission::Allowance(allowance, endpoint) => {
                 Candidate { declared: Declared::Allowance(Arc::clone(allowance)), endpoint }
             }
-        };
-        register.permissions(&source.id, destination).into_iter().map(candidate)
+        }
     }
 
     pub(super) fn name(&self) -> Used {

@@ -59,9 +59,10 @@ pub fn admit(
 
 fn identify(register: &Arc<Register>, rules: &AddressRules, head: Head) -> Box<Kept> {
     let peer = &head.peer;
-    let source = register.source_of(peer.address, &peer.certificate, peer.user.as_deref()).cloned();
-    let candidates = match &source {
-        Some(source) => Candidate::all(register, source, &head.destination).map(Standing::new).collect(),
+    let position = register.position_of(peer.address, &peer.certificate, peer.user.as_deref());
+    let source = position.map(|position| register.sources[position as usize].clone());
+    let candidates = match position {
+        Some(source) => Candidate::all_at(register, source, &head.destination).map(Standing::new).collect(),
         None => Vec::new(),
     };
     let mut kept = Box::new(Kept {

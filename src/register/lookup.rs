@@ -64,7 +64,11 @@ impl Register {
 
     /// What is declared for a source and a destination: transfers first, each in the order of the ids.
     pub fn permissions(&self, source: &Id, destination: &Destination) -> Vec<Permission<'_>> {
-        let Some(source) = self.index.sources.position(source) else { return Vec::new() };
+        self.index.sources.position(source).map_or_else(Vec::new, |source| self.permissions_at(source, destination))
+    }
+
+    /// [`Register::permissions`] of the source at this position.
+    pub(crate) fn permissions_at(&self, source: u32, destination: &Destination) -> Vec<Permission<'_>> {
         let from = [source, ANY_SOURCE];
         let mut transfers: Vec<[u32; 2]> = Vec::new();
         for [recipient, endpoint] in self.receiving(destination) {

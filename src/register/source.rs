@@ -32,6 +32,11 @@ impl Register {
     /// The source that a peer with this address, these certificate names and this user is; `None` where it is none, or
     /// more than one.
     pub fn source_of(&self, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<&Arc<Source>> {
+        self.position_of(address, certificate, user).map(|source| &self.sources[source as usize])
+    }
+
+    /// The position of that source in the register's list.
+    pub(crate) fn position_of(&self, address: IpAddr, certificate: &[String], user: Option<&str>) -> Option<u32> {
         let address = address.to_canonical();
         let mut best: Option<(Proof, u32)> = None;
         let mut equal = false;
@@ -50,7 +55,7 @@ impl Register {
         if let Some((prefix, owners)) = self.index.proofs.networks.content_at(address) {
             owners.iter().for_each(|[owner]| consider(Proof { kinds: 1, prefix: Some(prefix) }, *owner));
         }
-        best.filter(|_| !equal).map(|(_, source)| &self.sources[source as usize])
+        best.filter(|_| !equal).map(|(_, source)| source)
     }
 }
 

@@ -32,27 +32,14 @@ pub fn compiled() -> Date {
 
 /// Where `country` stands on the list of `regime`.
 pub fn is_adequate(regime: Regime, country: Country) -> Adequacy {
-    let list = LISTS.of(regime);
-    if is_domestic(regime, country) {
-        return Adequacy::Adequate;
-    }
-    let code = country.as_str();
-    match &list.countries {
-        None => Adequacy::Unknown,
-        Some(_) if list.unverified.iter().any(|unverified| unverified == code) => Adequacy::Unknown,
-        Some(countries) => match countries.iter().find(|listed| listed.country == code) {
-            None => Adequacy::NotListed,
-            Some(listed) if listed.scope == Scope::Partial => Adequacy::Conditional,
-            Some(_) => Adequacy::Adequate,
-        },
-    }
+    let table = Table::of(regime);
+    table.listed.get(&country).copied().unwrap_or(table.others)
 }
 
 /// Whether `country` is the regime's own, so that sending there is no transfer abroad: the European Economic Area
 /// counts as one country of the GDPR.
 pub fn is_domestic(regime: Regime, country: Country) -> bool {
-    let code = country.as_str();
-    regime.home() == Some(code) || LISTS.of(regime).free_movement_area.iter().any(|member| member == code)
+    Table::of(regime).domestic.contains(&country)
 }
 
 /// The law as the list cites it.
@@ -122,6 +109,42 @@ impl Lists {
     }
 }
 
+/// A regime's list as decisions ask it, once each: by country.
+struct Table {
+    /// The regime's own countries.
+    domestic: Vec<Country>,
+    listed: BTreeMap<Country, Adequacy>,
+    /// Where every other country stands.
+    others: Adequacy,
+}
+
+impl Table {
+    fn of(regime: Regime) -> &'static Table {
+        &TABLES[regime as usize]
+    }
+
+    fn read(regime: Regime) -> Table {
+        let list = LISTS.of(regime);
+        let country = |code: &str| Country::parse(code).expect("a test reads every code of the lists");
+        let free_movement = list.free_movement_area.iter().map(String::as_str);
+        let domestic: Vec<Country> = regime.home().into_iter().chain(free_movement).map(country).collect();
+        let standing = |listed: &Listed| match listed.scope {
+            Scope::Partial => Adequacy::Conditional,
+            Scope::Full => Adequacy::Adequate,
+        };
+        let mut listed: BTreeMap<Country, Adequacy> = BTreeMap::new();
+        let countries = list.countries.iter().flatten();
+        // A later one outranks: where sources differ nothing is known, and at home no list is asked.
+        listed.extend(countries.map(|one| (country(&one.country), standing(one))));
+        listed.extend(list.unverified.iter().map(|code| (country(code), Adequacy::Unknown)));
+        listed.extend(domestic.iter().map(|own| (*own, Adequacy::Adequate)));
+        let others = if list.countries.is_some() { Adequacy::NotListed } else { Adequacy::Unknown };
+        Table { domestic, listed, others }
+    }
+}
+
+static TABLES: LazyLock<[Table; Regime::ALL.len()]> = LazyLock::new(|| Regime::ALL.map(Table::read));
+
 static LISTS: LazyLock<Lists> =
     LazyLock::new(|| serde_json::from_str(include_str!("adequacy.json")).expect("a test reads the embedded file"));
 
@@ -138,6 +161,7 @@ mod tests {
     fn the_file_is_read_whole() {
         assert_eq!(compiled().to_string(), "2026-11-23");
         assert_eq!(LISTS.regimes.len(), Regime::ALL.len());
+        assert!(Regime::ALL.iter().enumerate().all(|(place, regime)| *regime as usize == place), "the tables' order");
         for regime in Regime::ALL {
             assert!(!law(regime).is_empty() && !authority(regime).is_empty());
             let list = LISTS.of(regime);
