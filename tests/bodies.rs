@@ -16,16 +16,10 @@ use tasrih::record::past;
 use tasrih::record::search::{Followers, Query};
 use tasrih::record::summary::summary;
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-MODE
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    "MODE\n",
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
   - {id: office, networks: [127.0.0.6/32]}
 recipients:
@@ -44,7 +38,8 @@ transfers:
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_from: 2023-02-21}
     LIMITS
-"#;
+"
+);
 
 const NOW: &str = "2026-05-02T12:00:00Z";
 const MIB: usize = 1024 * 1024;

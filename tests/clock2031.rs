@@ -56,15 +56,9 @@ fn the_shipped_cases_are_decided_the_same_in_2031() {
     assert_eq!(told, succeeds(&today), "the same words, whatever the year");
 }
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
 recipients:
   - {id: ministry, name: Ministry, country: FR, destinations: [{host: plain.example, scheme: http, port: {port:plain.example}}]}
@@ -79,7 +73,8 @@ transfers:
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_until: 2031-05-03}
     limits: {min_interval: PT5M, max_per_day: 3}
-"#;
+"
+);
 
 /// The first moment of a day in the controller's time zone, as the bundled zones have it: Morocco moved to UTC in 2026.
 fn midnight(day: jiff::civil::Date) -> jiff::Timestamp {

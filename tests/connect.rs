@@ -17,15 +17,9 @@ use tasrih::tls::recipient::Issuing;
 
 const NOW: &str = "2026-05-02T12:00:00Z";
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
   - {id: loopback, networks: [127.0.0.1/32], carries: [x:CCTVFrame]}
 recipients:
@@ -58,7 +52,8 @@ transfers:
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-2/2023, status: granted, valid_from: 2023-02-21}
     LIMITS
-"#;
+"
+);
 
 /// A recipient to intercept, one to tunnel to, one that nobody declared.
 async fn house() -> House {

@@ -10,15 +10,9 @@ use bytes::Bytes;
 use http::Request;
 use support::{FRAME, Plan, STRANGER, Site, UPLOADER, frame, get, post, reason_of};
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: cctv-uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame], interception: required}
 recipients:
   - id: ministry-a
@@ -33,7 +27,8 @@ recipients:
     destinations: [{host: intake.ministry-b.example, port: {port:intake.ministry-b.example}}]
 transfers:
   - &shared
-"#;
+"
+);
 
 fn register() -> String {
     let transfer = |id: &str, to: &str, status: &str| {

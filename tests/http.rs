@@ -17,15 +17,9 @@ use support::{FRAME, House, Plan, Site, UPLOADER, reason_of, series};
 use tokio::net::TcpStream;
 
 /// One camera, one recipient in clear, one over TLS, one behind an allowance.
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r#"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
 recipients:
   - id: ministry
@@ -45,7 +39,8 @@ transfers:
     requests: {paths: [/cctv/**, /literal/..;/x]}
 allowances:
   - {id: updates, from: [uploader], to: [{host: updates.example, scheme: http, port: {port:updates.example}}]}
-"#;
+"#
+);
 
 async fn house() -> House {
     Plan::new(REGISTER).site("plain.example", Site::Plain).site("updates.example", Site::Plain).build().await

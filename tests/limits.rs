@@ -27,15 +27,9 @@ use tokio::net::TcpStream;
 const HOST: &str = "plain.example";
 
 /// Two cameras and one recipient in clear.
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
   - {id: office, networks: [127.0.0.6/32], carries: [x:CCTVFrame]}
 recipients:
@@ -54,7 +48,8 @@ transfers:
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_from: 2023-02-21}
     requests: {methods: [POST], paths: [/cctv/**], content_types: [image/jpeg]}
-"#;
+"
+);
 
 async fn house(change: impl FnOnce(&mut Limits) + Send + 'static) -> House {
     Plan::new(REGISTER).site(HOST, Site::Plain).settings(|settings| change(&mut settings.limits)).build().await

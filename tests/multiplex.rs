@@ -24,15 +24,9 @@ use support::{FRAME, House, Plan, Site};
 const HOST: &str = "tls.example";
 const NEW: &str = "h2.example";
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r"sources:
   - {id: uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame]}
   - {id: office, networks: [127.0.0.6/32], carries: [x:CCTVFrame]}
   - {id: loopback, networks: [127.0.0.1/32], carries: [x:CCTVFrame]}
@@ -40,7 +34,8 @@ recipients:
   - {id: old, name: Old, country: FR, destinations: [{host: tls.example, port: {port:tls.example}}]}
   - {id: new, name: New, country: FR, destinations: [{host: h2.example, port: {port:h2.example}}]}
 transfers:
-"#;
+"
+);
 
 /// Frames may go to a recipient that speaks HTTP/1.1 only and to one that speaks HTTP/2 as well; calls to the second.
 fn register() -> String {

@@ -28,15 +28,9 @@ const TUNNEL: &str = "tunnel.example";
 /// A day before the filing of [`REGISTER`] ends.
 const NOW: &str = "2026-05-02T12:00:00Z";
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("support/case.yaml"),
+    r#"sources:
   - {id: cctv-uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame], refusals: inside}
   - {id: office, networks: [127.0.0.6/32]}
 recipients:
@@ -75,7 +69,8 @@ allowances:
     to: [{host: tunnel.example, port: PORT}]
     from: [office]
     unread: {max_bytes_up: 64KiB, max_duration: PT10M, reason: "a pinned updater", until: 2026-06-30}
-"#;
+"#
+);
 
 /// A house whose recipients all are `stand`, and its clock.
 async fn house(stand: SocketAddr, change: impl FnOnce(&mut Settings) + Send + 'static) -> (House, Arc<ManualClock>) {

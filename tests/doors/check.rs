@@ -11,14 +11,9 @@ use serde_json::Value;
 
 use super::papers::Papers;
 
-const REGISTER: &str = r#"schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r"sources:
   - {id: cctv-uploader, networks: [127.0.0.0/8], client_certificate: cctv-uploader.visa-centre.example}
 recipients:
   - id: ministry-a
@@ -35,7 +30,8 @@ transfers:
     purposes: [dpv:EnforceSecurity]
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_from: 2023-02-21}
-"#;
+"
+);
 
 /// An installation that is being checked.
 struct Desk {

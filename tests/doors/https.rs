@@ -19,15 +19,9 @@ use super::support::{self, House, Plan, Site, UPLOADER, frame, reason_of, series
 const PLAIN: &str = "plain.ministry-a.example";
 const INTAKE: &str = "intake.ministry-a.example";
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r"sources:
   - id: cctv-uploader
     networks: [127.0.0.0/29]
     client_certificate: cctv-uploader.visa-centre.example
@@ -50,7 +44,8 @@ transfers:
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-1/2023, status: granted, valid_from: 2023-02-21}
     requests: {methods: [POST], paths: [/cctv/**], content_types: [image/jpeg]}
-"#;
+"
+);
 
 pub fn over_tls(tls: ListenerTls) -> Listener {
     Listener {

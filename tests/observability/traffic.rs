@@ -14,15 +14,9 @@ pub const MINISTRY: &str = "intake.ministry-a.example";
 const VENDOR: &str = "pinned.vendor.example";
 pub const UNDECLARED: &str = "undeclared.example";
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r"sources:
   - {id: cctv-uploader, networks: [127.0.0.5/32], carries: [x:CCTVFrame], interception: required}
   - {id: office, networks: [127.0.0.6/32], mode: observe}
 recipients:
@@ -74,7 +68,8 @@ allowances:
 orders:
   - {authority: CNDP, ref: D-1/2026, date: 2026-01-02, action: suspend, scope: recipient:ministry-b}
   - {authority: CNDP, ref: D-2/2026, date: 2026-01-02, action: comply, due: 2026-02-28}
-"#;
+"
+);
 
 /// A proxy with a declared recipient, a tunnel that may pass, and a host that nobody declared.
 pub async fn house() -> House {

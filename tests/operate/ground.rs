@@ -141,14 +141,9 @@ impl Ground {
     }
 }
 
-const POLICY: &str = r#"schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const POLICY: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r#"sources:
   - {id: cameras, networks: [127.0.0.4/30], carries: [x:CCTVFrame]}
 recipients:
   - id: ministry-a
@@ -193,7 +188,8 @@ transfers:
     purposes: [dpv:EnforceSecurity]
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-3/2023, status: granted, valid_from: 2023-02-21}
-"#;
+"#
+);
 
 /// A proxy process; killed when dropped.
 pub struct Process {

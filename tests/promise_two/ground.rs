@@ -125,14 +125,9 @@ fn acceptor(issuing: &Issuing, host: &str, versions: Versions) -> Acceptor {
 }
 
 /// Without limits of frequency and volume, so that load is let through.
-const POLICY: &str = r#"schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const POLICY: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r"sources:
   - {id: cameras, networks: [127.0.0.4/30], carries: [x:CCTVFrame]}
   - {id: gate, networks: [127.0.0.8/30], carries: [x:CCTVFrame]}
 recipients:
@@ -167,7 +162,8 @@ transfers:
     purposes: [dpv:EnforceSecurity]
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-2/2023, status: granted, valid_from: 2023-02-21}
-"#;
+"
+);
 
 /// A proxy process; killed when dropped.
 pub struct Process {

@@ -167,15 +167,9 @@ fn register() -> String {
     text.replace("HEALTH", "pd:Health")
 }
 
-const HEAD: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-  - id: health
+const HEAD: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r#"  - id: health
     purposes: [dpv:EnforceSecurity]
     data_categories: [HEALTH]
     receipt: {kind: authorisation, authority: CNDP, ref: A-GC-299/2022, date: 2022-05-10}
@@ -194,7 +188,8 @@ orders:
   - {authority: CNDP, ref: o-recipient, date: 2024-01-10, action: suspend, scope: "recipient:ordered-recipient"}
   - {authority: CNDP, ref: o-country, date: 2024-01-10, action: suspend, scope: "country:BE"}
   - {authority: CNDP, ref: o-source, date: 2024-01-10, action: suspend, scope: "source:stopped"}
-"#;
+"#
+);
 
 impl World {
     pub async fn build(case: &Case, change: fn(String) -> String) -> World {

@@ -11,15 +11,9 @@ use super::support::{House, Plan, Site};
 /// People behind a browser: refusals are shown inside.
 pub const PEOPLE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7));
 
-const REGISTER: &str = r#"
-schema: tasrih/1
-controller: {name: Centre de Visas SA, country: MA, time_zone: Africa/Casablanca, dpo: dpo@visa-centre.example}
-processing:
-  - id: cctv
-    purposes: [dpv:EnforceSecurity]
-    data_categories: [x:CCTVFrame]
-    receipt: {kind: declaration, authority: CNDP, ref: D-GC-298/2022, date: 2022-05-10}
-sources:
+const REGISTER: &str = concat!(
+    include_str!("../support/case.yaml"),
+    r#"sources:
   - {id: uploader, networks: [127.0.0.5/32, 10.9.0.2/32, "fd09::2/128"], carries: [x:CCTVFrame]}
   - {id: amal, user: amal, networks: [127.0.0.10/32], carries: [x:CCTVFrame]}
   - {id: people, networks: [127.0.0.7/32], refusals: inside}
@@ -64,7 +58,8 @@ transfers:
     purposes: [dpv:EnforceSecurity]
     data_categories: [x:CCTVFrame]
     filing: {authority: CNDP, ref: A-GC-2/2023, status: granted, valid_from: 2023-02-21}
-"#;
+"#
+);
 
 /// The recipients under the register, nobody among them who speaks another protocol.
 pub fn plan() -> Plan {
