@@ -28,7 +28,6 @@ use crate::proxy::error::told;
 use crate::record::Asker;
 use crate::register::Scope;
 use crate::register::fault::{Fault, Problem};
-use crate::register::lint::Lint;
 use crate::reload::enter::Entered;
 use crate::reload::orders::{OrderFault, Taken, Wanted, list, take};
 use crate::reload::{ReloadFault, Reloaded, asker};
@@ -222,15 +221,9 @@ fn refused(corridor: &Corridor, fault: &ReloadFault) -> Value {
 /// As `tasrih check --json` prints them, with the text that it prints for people.
 fn places(faults: &[Fault]) -> Vec<Value> {
     let place = |fault: &Fault| {
-        json!({
-            "file": fault.file,
-            "line": fault.line,
-            "column": fault.column,
-            "code": fault.code.map(Lint::as_str),
-            "message": fault.message,
-            "hint": fault.hint,
-            "text": fault.to_string(),
-        })
+        let mut place = fault.to_json();
+        place["text"] = fault.to_string().into();
+        place
     };
     faults.iter().map(place).collect()
 }

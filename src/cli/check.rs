@@ -259,15 +259,5 @@ fn as_json(examined: &Examined) -> Json {
 }
 
 fn places(faults: &[Fault]) -> Vec<Json> {
-    let place = |fault: &Fault| {
-        json!({
-            "file": fault.file,
-            "line": fault.line,
-            "column": fault.column,
-            "code": fault.code.map(Lint::as_str),
-            "message": fault.message,
-            "hint": fault.hint,
-        })
-    };
-    faults.iter().map(place).collect()
+    faults.iter().map(Fault::to_json).collect()
 }

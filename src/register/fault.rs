@@ -8,8 +8,10 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
-use super::lint::Lint;
+use serde_json::{Value as Json, json};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::lint::Lint;
 
 /// A policy file: the name under which faults cite it, and its content.
 #[derive(Clone, Debug)]
@@ -82,6 +84,18 @@ impl Fault {
     pub fn of_no_line(file: String, code: Lint, problem: Problem) -> Fault {
         let Problem { message, hint } = problem;
         Fault { file, line: 0, column: 0, code: Some(code), message, hint, excerpt: None }
+    }
+
+    /// For programs: where, what, and how to mend it.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "code": self.code.map(Lint::as_str),
+            "message": self.message,
+            "hint": self.hint,
+        })
     }
 }
 
