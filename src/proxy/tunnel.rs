@@ -142,17 +142,8 @@ async fn open_opaque(
     };
     guard.account.speaks(protocol);
     guard.account.connected(&facts, verified);
-    let connected = pinned.connected(facts)?;
-    let verdict = connected.judge_tunnel(&mut corridor.ledger());
-    guard.permit(verdict).await?;
-    match guard.verdict() {
-        Some(verdict) => {
-            let limits = Limits::of(verdict.obligations(), corridor.limits.idle);
-            Ok(Opaque { recipient, limits, hello, banner })
-        }
-        // Not reached: what is on record has its verdict.
-        None => Err(Denial::new(Reason::RecordUnavailable, Stage::Record)),
-    }
+    let limits = on_record(corridor, pinned, facts, guard).await?;
+    Ok(Opaque { recipient, limits, hello, banner })
 }
 
 /// The rest of a tunnel's life, after the client was answered.
@@ -196,11 +187,22 @@ async fn open(
     facts.tls =
         Some(TlsFacts { version: hello.newest, sni: hello.sni.as_ref().map(Host::to_string), spki_sha256: None });
     guard.account.connected(&facts, &[Verified::Sni]);
+    let limits = on_record(corridor, pinned, facts, guard).await?;
+    Ok((recipient, limits))
+}
+
+/// The end of a tunnel's stages: the decision is on record, and what bounds the tunnel is known.
+async fn on_record(
+    corridor: &Corridor,
+    pinned: Pinned,
+    facts: ConnectionFacts,
+    guard: &mut Guard,
+) -> Result<Limits, Denial> {
     let connected = pinned.connected(facts)?;
     let verdict = connected.judge_tunnel(&mut corridor.ledger());
     guard.permit(verdict).await?;
     match guard.verdict() {
-        Some(verdict) => Ok((recipient, Limits::of(verdict.obligations(), corridor.limits.idle))),
+        Some(verdict) => Ok(Limits::of(verdict.obligations(), corridor.limits.idle)),
         // Not reached: what is on record has its verdict.
         None => Err(Denial::new(Reason::RecordUnavailable, Stage::Record)),
     }
