@@ -40,6 +40,7 @@ pub mod guard;
 pub mod handout;
 pub mod headers;
 pub mod multiplex;
+pub mod opaque;
 pub mod opening;
 pub mod pace;
 pub mod page;

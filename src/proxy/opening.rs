@@ -20,7 +20,7 @@ use super::guard::Guard;
 use super::reply;
 use super::request::Door;
 use super::tunnel::{self, Prepared};
-use super::{Corridor, multiplex, server};
+use super::{Corridor, multiplex, opaque, server};
 use crate::destination::{Destination, Host, Scheme};
 use crate::inspect::protocol::{self, First, Protocol};
 use crate::metrics::Side;
@@ -120,7 +120,7 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
     if destination.scheme == Scheme::Tcp
         && let Course::Tunnel(prepared) = course
     {
-        return opaque(corridor, door, destination, *prepared, stream, until, guard).await;
+        return opaque::relay(corridor, door, destination, *prepared, stream, until, guard).await;
     }
     let to_tcp = Destination { scheme: Scheme::Tcp, ..destination.clone() };
     let is_opaque_too = judge(&corridor, &door, &to_tcp, &guard).is_ok();
@@ -131,7 +131,7 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
     let first = match first.unwrap_or(Err(Silence::Slow)) {
         Ok(first) => first,
         Err(Silence::Slow) if is_opaque_too => {
-            return open_opaque(corridor, door, to_tcp, stream, until, guard).await;
+            return opaque::connect(corridor, door, to_tcp, stream, until, guard).await;
         }
         Err(silence) => {
             if matches!(course, Course::Intercept) {
@@ -154,7 +154,7 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
         // Whether requests in clear may go there is judged of each, and each is answered.
         (First::Http, _) => plain(corridor, door, destination, stream, guard).await,
         (First::Other(_), _) if is_opaque_too => {
-            open_opaque(corridor, door, to_tcp, stream, until, guard).await;
+            opaque::connect(corridor, door, to_tcp, stream, until, guard).await;
         }
         (First::Other(protocol), course) => {
             if matches!(course, Course::Intercept) {
@@ -170,51 +170,6 @@ pub async fn run(corridor: Arc<Corridor>, door: Door, opening: Opening, mut stre
 
 /// Where a client may mean TLS or another protocol and sends nothing, it is taken for one whose recipient speaks first.
 pub(super) const SPEAKS_FIRST: Duration = Duration::from_secs(2);
-
-/// Connects to a destination of another protocol than HTTP, then carries on as [`opaque`].
-pub(super) async fn open_opaque(
-    corridor: Arc<Corridor>,
-    door: Door,
-    to: Destination,
-    stream: impl Stream,
-    until: Instant,
-    mut guard: Guard,
-) {
-    guard.account.destined(&to);
-    match tunnel::prepare(&corridor, &door, &to, &mut guard).await {
-        Ok(prepared) => opaque(corridor, door, to, prepared, stream, until, guard).await,
-        Err(denial) => refuse(stream, denial, guard).await,
-    }
-}
-
-/// Relays another protocol than HTTP. Whoever speaks first names it; requests in clear are read all the same, because
-/// they can be.
-async fn opaque(
-    corridor: Arc<Corridor>,
-    door: Door,
-    to: Destination,
-    prepared: Prepared,
-    mut stream: impl Stream,
-    until: Instant,
-    guard: Guard,
-) {
-    let mut seen = Vec::new();
-    let spoken = tokio::select! {
-        first = timeout_at(until, first_bytes(&mut stream, &mut seen, corridor.limits.head)) => {
-            first.unwrap_or(Err(Silence::Slow)).map(Some)
-        }
-        () = prepared.recipient_speaks() => Ok(None),
-    };
-    let stream = Replayed::new(seen, stream);
-    let first = match spoken {
-        Ok(Some(First::Http)) => return plain(corridor, door, to, stream, guard).await,
-        Ok(Some(First::Tls)) => Some(Protocol::Tls),
-        Ok(Some(First::Other(protocol))) => Some(protocol),
-        Ok(None) => None,
-        Err(silence) => return refuse(stream, silence.into(), guard).await,
-    };
-    tunnel::run_opaque(corridor, prepared, stream, first, guard).await;
-}
 
 /// Reads until it can be told what the bytes are; all of them are in `seen` then.
 pub(super) async fn first_bytes(stream: &mut impl Stream, seen: &mut Vec<u8>, most: usize) -> Result<First, Silence> {
@@ -278,7 +233,7 @@ async fn intercept(
 }
 
 /// Reads requests in clear that are all for one host and port.
-async fn plain(corridor: Arc<Corridor>, door: Door, to: Destination, stream: impl Stream, mut guard: Guard) {
+pub(super) async fn plain(corridor: Arc<Corridor>, door: Door, to: Destination, stream: impl Stream, mut guard: Guard) {
     let to = Destination { scheme: Scheme::Http, ..to };
     guard.account.destined(&to);
     inside(corridor, door, to, stream, HttpVersion::V1, guard).await;

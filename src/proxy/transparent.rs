@@ -20,7 +20,7 @@ use super::guard::Guard;
 use super::opening::{self, SPEAKS_FIRST, Silence, Stream, first_bytes};
 use super::request::Door;
 use super::server::{self, FIRST_BYTES};
-use super::{Corridor, StopSignal, stopped};
+use super::{Corridor, StopSignal, opaque, stopped};
 use crate::destination::{AddressClass, Destination, Host, Scheme};
 use crate::inspect::protocol::{First, Protocol};
 use crate::policy::{self, Denial, Reason, Stage};
@@ -89,7 +89,7 @@ pub async fn client(
         // What is no request is told so by the parser.
         (Reads::Http, _) | (Reads::Any, First::Http) => server::client(corridor, door, stream, shutdown).await,
         (Reads::Any | Reads::Tls, First::Tls) => tls(corridor, door, stream, until).await,
-        (Reads::Any, First::Other(_)) => opaque(corridor, door, stream).await,
+        (Reads::Any, First::Other(_)) => other(corridor, door, stream).await,
         (Reads::Tls, First::Http | First::Other(_)) => {
             let denial = Denial::new(Reason::Uninspectable, Stage::Head).with_detail("the first bytes are not TLS");
             let guard = Guard::begin(&corridor, &door);
@@ -110,14 +110,14 @@ fn by_address(at: SocketAddr) -> Destination {
 }
 
 /// Relays what is neither TLS nor HTTP.
-async fn opaque(corridor: Arc<Corridor>, door: Door, stream: impl Stream) {
+async fn other(corridor: Arc<Corridor>, door: Door, stream: impl Stream) {
     let guard = Guard::begin(&corridor, &door);
     let to = by_address(door.redirected.unwrap_or(door.proxy));
     if let Err(denial) = corridor.has_turn(&door) {
         return opening::refuse(stream, denial, guard).await;
     }
     let until = Instant::now() + corridor.limits.header_time;
-    opening::open_opaque(corridor, door, to, stream, until, guard).await;
+    opaque::connect(corridor, door, to, stream, until, guard).await;
 }
 
 /// TLS: its first message says where to.

@@ -19,30 +19,27 @@ use super::request::{Door, Place};
 use super::watch::stands_still;
 use super::{Corridor, exchange};
 use crate::destination::{Destination, Host};
-use crate::inspect::protocol::{self, Protocol};
 use crate::metrics::Carriage;
 use crate::policy::{self, ConnectionFacts, Denial, End, Obligations, Pinned, Reason, Stage, TlsFacts, TlsVersion};
 use crate::record::Verified;
 use crate::tls::HelloFault;
-use crate::tls::client_hello::{self, ClientHelloFacts, Replayed};
+use crate::tls::client_hello::{self, ClientHelloFacts};
 use crate::tls::wire::{self, ServerFirst};
 
 /// Bytes moved at once in one direction.
 const BUFFER: usize = 32 * 1024;
 /// Longest time of a tunnel that no declaration bounds; one that is declared has its own, or DESIGN §4's default.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Bytes of a recipient that speaks first which its protocol is known by.
-const MAX_BANNER: usize = 512;
 /// Bytes of the recipient in which its ServerHello must end.
 const FIRST_BYTES: usize = 20 * 1024;
 
 /// A tunnel that may be opened: everything but the client's first bytes is judged.
 pub struct Prepared {
-    pinned: Pinned,
-    recipient: TcpStream,
-    facts: ConnectionFacts,
-    host: Host,
-    place: Arc<Place>,
+    pub(super) pinned: Pinned,
+    pub(super) recipient: TcpStream,
+    pub(super) facts: ConnectionFacts,
+    pub(super) host: Host,
+    pub(super) place: Arc<Place>,
 }
 
 /// Judges head and address and connects, so that a refusal is still the answer to the CONNECT.
@@ -76,74 +73,6 @@ impl Prepared {
         // An error is met again by whoever reads.
         let _ = self.recipient.readable().await;
     }
-}
-
-/// The life of a tunnel for another protocol than HTTP, from where somebody has spoken. What the client has sent comes
-/// from its stream again; what the recipient says first is looked at for the protocol's name, and waits for the record.
-pub async fn run_opaque(
-    corridor: Arc<Corridor>,
-    prepared: Prepared,
-    mut client: impl Stream,
-    first: Option<Protocol>,
-    mut guard: Guard,
-) {
-    let _place = prepared.place.clone();
-    let opened = open_opaque(&corridor, prepared, &mut client, first, &mut guard).await;
-    let Opaque { recipient, limits, hello, banner } = match opened {
-        Ok(opened) => opened,
-        Err(denial) => return opening::refuse(client, denial, guard).await,
-    };
-    let _open = corridor.metrics.tunnel_opened();
-    corridor.metrics.not_inspected(Carriage::Tunnel);
-    let client = Replayed::new(hello, client);
-    let mut flow = Flow { corridor: &corridor, client, recipient, limits, guard };
-    let end = flow.run_opaque(&banner).await;
-    flow.guard.close(end);
-}
-
-/// A tunnel for another protocol whose decision is on record.
-struct Opaque {
-    recipient: TcpStream,
-    limits: Limits,
-    /// What was read of the client.
-    hello: Vec<u8>,
-    /// What was read of the recipient.
-    banner: Vec<u8>,
-}
-
-async fn open_opaque(
-    corridor: &Corridor,
-    prepared: Prepared,
-    client: &mut impl Stream,
-    first: Option<Protocol>,
-    guard: &mut Guard,
-) -> Result<Opaque, Denial> {
-    let Prepared { pinned, recipient, mut facts, .. } = prepared;
-    let (mut hello, mut banner) = (Vec::new(), Vec::new());
-    let mut verified: &[Verified] = &[];
-    let protocol = match first {
-        Some(Protocol::Tls) => {
-            // Whom it asks for is a fact of the decision here too; that it asks at all is not demanded.
-            let asked = timeout(corridor.limits.header_time, client_hello::read(client, &mut hello)).await;
-            let asked = asked.map_err(|_| silent())??;
-            guard.account.greeted(&asked);
-            let sni = asked.sni.as_ref().map(Host::to_string);
-            verified = if sni.is_some() { &[Verified::Sni] } else { &[] };
-            facts.tls = Some(TlsFacts { version: asked.newest, sni, spki_sha256: None });
-            Protocol::Tls
-        }
-        Some(protocol) => protocol,
-        None => {
-            banner.resize(MAX_BANNER, 0);
-            let count = recipient.try_read(&mut banner).unwrap_or_default();
-            banner.truncate(count);
-            protocol::of_server(&banner)
-        }
-    };
-    guard.account.speaks(protocol);
-    guard.account.connected(&facts, verified);
-    let limits = on_record(corridor, pinned, facts, guard).await?;
-    Ok(Opaque { recipient, limits, hello, banner })
 }
 
 /// The rest of a tunnel's life, after the client was answered.
@@ -192,7 +121,7 @@ async fn open(
 }
 
 /// The end of a tunnel's stages: the decision is on record, and what bounds the tunnel is known.
-async fn on_record(
+pub(super) async fn on_record(
     corridor: &Corridor,
     pinned: Pinned,
     facts: ConnectionFacts,
@@ -217,7 +146,7 @@ fn names(hello: &ClientHelloFacts, host: &Host) -> bool {
     }
 }
 
-fn silent() -> Denial {
+pub(super) fn silent() -> Denial {
     Denial::new(Reason::ClientTimeout, Stage::Connection).with_detail("the client began no TLS handshake in time")
 }
 
@@ -232,7 +161,7 @@ impl From<HelloFault> for Denial {
     }
 }
 
-struct Limits {
+pub(super) struct Limits {
     min_tls: TlsVersion,
     /// What one tunnel may send: the day's room when it was opened, or what an `unread` allowance gives.
     bytes_up: u64,
@@ -259,12 +188,12 @@ impl Limits {
 }
 
 /// A tunnel that flows.
-struct Flow<'a, S> {
-    corridor: &'a Corridor,
-    client: S,
-    recipient: TcpStream,
-    limits: Limits,
-    guard: Guard,
+pub(super) struct Flow<'a, S> {
+    pub(super) corridor: &'a Corridor,
+    pub(super) client: S,
+    pub(super) recipient: TcpStream,
+    pub(super) limits: Limits,
+    pub(super) guard: Guard,
 }
 
 impl<S: Stream> Flow<'_, S> {
@@ -283,7 +212,7 @@ impl<S: Stream> Flow<'_, S> {
         }
     }
 
-    async fn run_opaque(&mut self, banner: &[u8]) -> End {
+    pub(super) async fn run_opaque(&mut self, banner: &[u8]) -> End {
         let Some((_, progress)) = self.guard.sending() else { return End::Shutdown };
         progress.begin();
         match self.down(banner, &progress).await {
